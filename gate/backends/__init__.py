@@ -1,0 +1,1 @@
+"""Backends: runtimes that open and run a model. One file a runtime; see ``base`` for the protocol."""

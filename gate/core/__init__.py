@@ -1,0 +1,1 @@
+"""Frozen value types shared by every station of the flow. No input or output, no framework."""

@@ -1,0 +1,66 @@
+"""A recorded observation of an accepted candidate, with provenance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from gate.core.environment import Environment
+from gate.core.layer import QParams, TensorInfo
+from gate.core.observation import ReferencePin
+from gate.core.status import Tier
+
+BASELINE_SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaselineValue:
+    """One accepted measurement, in the metric's unit."""
+
+    tier: Tier
+    metric: str
+    subject: str
+    value: float
+    unit: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaselineLayer:
+    """How one layer of the accepted candidate was built."""
+
+    name: str
+    op: str
+    quantized: bool
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
+    weight_scheme: str | None
+    weight_dtype: str | None
+    output_qparams: QParams | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provenance:
+    """Who accepted it, when and why."""
+
+    reason: str
+    commit: str
+    author: str
+    date: str
+    """ISO 8601, UTC."""
+    gate_version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Baseline:
+    """What ``baselines/<spec>/<quantization>@<target>/<environment class>.json`` holds."""
+
+    schema: int = BASELINE_SCHEMA
+    case_id: str
+    environment: Environment
+    spec_digest: str
+    data_digest: str
+    artifacts: Mapping[str, str]
+    pin: ReferencePin | None
+    values: tuple[BaselineValue, ...]
+    layers: tuple[BaselineLayer, ...]
+    provenance: Provenance

@@ -1,0 +1,52 @@
+"""One (model, quantization, target) of a spec: what runs, what is judged, what a baseline belongs to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gate.core.spec import DataSpec, ModelSpec, QuantizationSpec, Requirements, RunSpec, TargetSpec
+from gate.core.status import Tier
+from gate.core.tolerance import Tolerance
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """Self-contained: a worker and the judge need no spec file beside it."""
+
+    id: str
+    """``<spec id>/<quantization>@<target>``."""
+    spec_id: str
+    spec_path: str
+    spec_digest: str
+    model: ModelSpec
+    data: DataSpec
+    quantization: QuantizationSpec
+    target: TargetSpec
+    tolerances: tuple[Tolerance, ...]
+    run: RunSpec
+    requires: Requirements
+    baseline_policy: str
+    expected_failure: str | None = None
+    expected_metrics: tuple[str, ...] = ()
+
+    @property
+    def tiers(self) -> tuple[Tier, ...]:
+        """Tiers in which something is demanded, in order."""
+        wanted = {tolerance.tier for tolerance in self.tolerances}
+        return tuple(tier for tier in Tier if tier in wanted)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotApplicable:
+    """A pair of the matrix that cannot exist, with the reason: said in the plan, never dropped silently."""
+
+    id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """All cases of all specs, expanded and selected, in a fixed order (spec, quantization, target)."""
+
+    cases: tuple[Case, ...]
+    not_applicable: tuple[NotApplicable, ...] = ()

@@ -1,0 +1,61 @@
+"""Dataclasses of ``gate.core`` to plain JSON values and back, strictly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from cattrs import Converter
+
+T = TypeVar("T")
+
+
+class MalformedRecordError(ValueError):
+    """A file whose content is not the record it should be; the message lists every fault."""
+
+
+def _exactly(*kinds: type) -> Callable[[Any, Any], Any]:
+    def structure(value: Any, kind: Any) -> Any:
+        if type(value) not in kinds:
+            raise TypeError(f"expected {' or '.join(k.__name__ for k in kinds)}, got {value!r:.80}")
+        return float(value) if kind is float else value
+
+    return structure
+
+
+@cache
+def _converter() -> Converter:
+    from cattrs import Converter
+
+    converter = Converter(forbid_extra_keys=True)
+    converter.register_structure_hook(Path, lambda value, _: Path(value))
+    converter.register_unstructure_hook(Path, str)
+    converter.register_structure_hook(int | str, _exactly(int, str))
+    # Strict where cattrs would coerce: "3" is no number, 1 is no truth value.
+    converter.register_structure_hook(int, _exactly(int))
+    converter.register_structure_hook(float, _exactly(int, float))
+    converter.register_structure_hook(str, _exactly(str))
+    converter.register_structure_hook(bool, _exactly(bool))
+    return converter
+
+
+def to_plain(record: Any) -> Any:
+    """Turn a record into dicts, lists, strings and numbers."""
+    return _converter().unstructure(record)
+
+
+def from_plain(kind: type[T], value: Any) -> T:
+    """Build a record of ``kind``.
+
+    Raises:
+        MalformedRecordError: unknown or missing keys, or values of a wrong type.
+    """
+    from cattrs import transform_error
+
+    try:
+        return _converter().structure(value, kind)
+    except Exception as error:  # cattrs raises groups of many kinds; each is a malformed record
+        raise MalformedRecordError("; ".join(transform_error(error))) from error

@@ -1,0 +1,117 @@
+"""Per-layer facts: what a layer is, and how far the candidate's output is from the reference's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorInfo:
+    """Shape and element type of one tensor as it was seen in a run."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    """NumPy-style name: ``float32``, ``uint8``, ``int8`` ... (of storage, for quantized tensors)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QParams:
+    """Affine quantization parameters: ``real = scale * (stored - zero_point)``."""
+
+    dtype: str
+    scheme: str
+    """``per-tensor-affine``, ``per-tensor-symmetric``, ``per-channel-affine``, ``per-channel-symmetric``."""
+    axis: int | None
+    """Channel axis of a per-channel scheme, else None."""
+    scales: tuple[float, ...]
+    """One value, or one a channel."""
+    zero_points: tuple[int, ...]
+    """One value, or one a channel."""
+    channels: int | None = None
+    """Size of the tensor along ``axis``: the number of scales that there should be."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerRow:
+    """One layer of an opened model, as its session reports it."""
+
+    name: str
+    """Stable name: module path in torch, node name in ONNX."""
+    op: str
+    """Operator type as the runtime names it: ``Conv2d``, ``QuantizedConvReLU2d``, ``QLinearConv`` ..."""
+    computes: bool
+    """True where the layer has arithmetic that a quantizer is expected to take to integers
+    (convolution, matrix product, recurrent cell); False for reshapes, activations, pooling ..."""
+    quantized: bool
+    """True where the arithmetic (or, for data movement, the data) is in integers."""
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
+    weight: QParams | None = None
+    output: QParams | None = None
+    params: int = 0
+    """Weight elements (bias excluded)."""
+    params_quantized: int = 0
+    """Weight elements stored in 8 bits or less."""
+    macs: int = 0
+    """Multiply-accumulates for one sample."""
+    covers: tuple[str, ...] = ()
+    """Reference layers that this one stands for when fused or renamed, in order of execution
+    (``("conv1", "bn1", "relu")``); empty where it stands for the reference layer of the same name."""
+    capture: str | None = None
+    """Name under which ``Session.capture`` streams its output; None where it cannot be observed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorSums:
+    """Mergeable sums over finite element pairs of a reference x and a candidate y.
+
+    Everything that the elementwise metrics need; adding two of them gives what one pass over
+    both parts would have given.
+    """
+
+    elements: int = 0
+    """Pairs that entered the sums."""
+    nonfinite_reference: int = 0
+    nonfinite_candidate: int = 0
+    sum_x: float = 0.0
+    sum_x2: float = 0.0
+    sum_y: float = 0.0
+    sum_y2: float = 0.0
+    sum_xy: float = 0.0
+    sum_err2: float = 0.0
+    max_abs_error: float = 0.0
+    channel_axis: int | None = None
+    channel_elements: int = 0
+    """Pairs a channel."""
+    channel_sum_x: tuple[float, ...] = ()
+    channel_sum_x2: tuple[float, ...] = ()
+    channel_sum_err2: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerMatch:
+    """A candidate layer and the reference layers that it was matched with."""
+
+    candidate: str
+    reference: tuple[str, ...]
+    """The covered reference layers; the last one's output is what is compared."""
+    rule: str
+    """How the match was made: ``name``, ``fused``, ``renamed``."""
+    errors: ErrorSums | None = None
+    """Output errors; None where an output could not be observed or the shapes differ."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayersObserved:
+    """Everything that the layers tier saw."""
+
+    reference: tuple[LayerRow, ...]
+    candidate: tuple[LayerRow, ...]
+    matches: tuple[LayerMatch, ...]
+    """In order of execution of the candidate."""
+    unmatched_reference: tuple[str, ...]
+    """Reference layers that no candidate layer stands for."""
+    unmatched_candidate: tuple[str, ...]
+    """Candidate layers (other than quantize/dequantize) with no counterpart."""
+    samples: int
+    """Samples the layer errors were summed over."""

@@ -1,0 +1,149 @@
+"""A spec after reading: what to build, feed, quantize, run and demand. Paths are absolute here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from gate.core.canonical import JsonValue
+from gate.core.tolerance import SourcePosition, Tolerance
+
+Options = Mapping[str, JsonValue]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputSpec:
+    """One model input. A string in ``shape`` names a dynamic axis; the first axis is the batch."""
+
+    shape: tuple[int | str, ...]
+    dtype: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSpec:
+    """Where the reference comes from."""
+
+    id: str
+    task: str
+    source: str
+    """Key into the table of model sources: ``torchvision``, ``python``, ``onnx``, ``exported``."""
+    options: Options
+    """Checked against the source's own schema; its path options are absolute."""
+    inputs: Mapping[str, InputSpec]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampleSpec:
+    """Which samples of which source."""
+
+    source: str
+    """Key into the table of data sources: ``image-folder``, ``npz``, ``sklearn-digits``, ``python``."""
+    options: Options
+    samples: int | None
+    """How many to draw; None for all that are left after ``skip``."""
+    skip: int
+    seed: int | None
+    """None keeps the source's order; a number draws with that seed before ``skip`` and ``samples``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataSpec:
+    """Evaluation and calibration samples, and the way from a sample to a model input."""
+
+    evaluation: SampleSpec
+    calibration: SampleSpec | None
+    preprocess: Options
+    overlap: bool
+    """True where calibration samples may also be evaluated."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuantizationSpec:
+    """One way to make a candidate."""
+
+    name: str
+    method: str
+    """Key into the table of quantizers; ``none`` for a float candidate, ``candidate`` for a given file."""
+    options: Options
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetSpec:
+    """Where a candidate runs."""
+
+    name: str
+    backend: str
+    threads: int
+    dedicated: bool
+    """True on machines that do nothing else: absolute latency ceilings bind there."""
+    options: Options
+    """``engine`` and whatever else the backend's own schema allows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSpec:
+    """How a case is run; none of it changes what a correct model answers."""
+
+    batch: int = 32
+    """Evaluation samples a forward pass."""
+    layer_samples: int = 16
+    """Evaluation samples that the layers tier looks at."""
+    timing_batch: int = 1
+    timing_warmup: int = 20
+    timing_rounds: int = 60
+    timeout_seconds: float = 900.0
+    memory_bytes: int = 8 * 1024**3
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requirements:
+    """What a spec needs beyond the base installation; where absent its cases are SKIPPED."""
+
+    packages: tuple[str, ...] = ()
+    """Importable top-level modules."""
+    env: tuple[str, ...] = ()
+    """Environment variables that must be set."""
+    install_hint: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Override:
+    """Changes for the cases that ``when`` selects."""
+
+    quantization: str
+    """Glob over quantization names."""
+    target: str
+    """Glob over target names."""
+    because: str
+    expect_fail: bool = False
+    expect_metrics: tuple[str, ...] = ()
+    tolerances: tuple[Tolerance, ...] = ()
+    """Replace those of the same tier, metric and subjects."""
+    drop: tuple[str, ...] = ()
+    """Metrics (``tier.metric``) that are not demanded of these cases."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spec:
+    """One spec file, its ``extends`` merged in."""
+
+    id: str
+    path: str
+    """As given on the command line, with forward slashes."""
+    digest: str
+    """SHA-256 over the canonical meaning: the merged content, with neither comments nor layout."""
+    model: ModelSpec
+    data: DataSpec
+    quantizations: tuple[QuantizationSpec, ...]
+    targets: tuple[TargetSpec, ...]
+    tolerances: tuple[Tolerance, ...]
+    overrides: tuple[Override, ...]
+    include: tuple[tuple[str, str], ...] = ()
+    """(quantization glob, target glob): where given, only these pairs are planned."""
+    exclude: tuple[tuple[str, str], ...] = ()
+    run: RunSpec = field(default_factory=RunSpec)
+    requires: Requirements = field(default_factory=Requirements)
+    baseline_policy: str = "require"
+    """``require``: none is a FAIL; ``record``: none is written and said so; ``ignore``: never looked at."""
+    where: SourcePosition | None = None

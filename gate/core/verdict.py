@@ -1,0 +1,98 @@
+"""Measurements, checks and the verdict that follows from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gate.core.observation import RunFailure
+from gate.core.status import Status, Tier, worst
+from gate.core.tolerance import Tolerance
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """One value of one metric for one subject, in the metric's unit, at full precision."""
+
+    tier: Tier
+    metric: str
+    subject: str
+    """Output name, layer name, or ``case``."""
+    value: float | None
+    """None where the metric has no value: data that is not finite, a missing sample, a wrong shape."""
+    unit: str
+    low: float | None = None
+    """Interval, where the metric has one."""
+    high: float | None = None
+    why_none: str = ""
+    """Set where ``value`` is None."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One rule applied to one measurement."""
+
+    tier: Tier
+    rule: str
+    """Metric name, or the name of an implicit rule (``coverage``, ``reference_pin``, ``nothing_quantized``)."""
+    subject: str
+    status: Status
+    measurement: Measurement | None = None
+    tolerance: Tolerance | None = None
+    """None for implicit rules."""
+    bound: float | None = None
+    """The bound as a number in the metric's unit, after baseline or reference were filled in."""
+    baseline: float | None = None
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """Outcome of one case; the worst check decides."""
+
+    case_id: str
+    checks: tuple[Check, ...]
+    failure: RunFailure | None = None
+    """Set where there is no observation to judge; always an ERROR."""
+    skipped: str | None = None
+    """Set where the case could not run here, with the reason."""
+    expected_failure: str | None = None
+    """Set where the spec expects the case to fail, with its reason."""
+    expected_metrics: tuple[str, ...] = ()
+    """Metrics that may fail under ``expected_failure``; empty means any."""
+    first_bad_layer: str | None = None
+    """First layer, in order of execution, whose output is out of its band."""
+    baseline_note: str = ""
+    """How the baseline was used: ``compared``, ``none``, ``not comparable: ...``, ``recorded``."""
+
+    @property
+    def measured_status(self) -> Status:
+        """Worst check, before an expected failure is taken into account."""
+        if self.failure is not None:
+            return Status.ERROR
+        if self.skipped is not None:
+            return Status.SKIPPED
+        return worst(check.status for check in self.checks)
+
+    @property
+    def status(self) -> Status:
+        """The status that counts. An expected failure that fails as expected passes; one that
+        passes, or fails in a metric that was not named, fails."""
+        measured = self.measured_status
+        if self.expected_failure is None or measured not in (Status.PASS, Status.FAIL):
+            return measured
+        if measured is Status.PASS:
+            return Status.FAIL
+        unexpected = [
+            check
+            for check in self.checks
+            if check.status is Status.FAIL
+            and self.expected_metrics
+            and check.rule not in self.expected_metrics
+        ]
+        return Status.FAIL if unexpected else Status.PASS
+
+    def tier_status(self, tier: Tier) -> Status:
+        """Worst check of one tier; SKIPPED where the tier has no check."""
+        if self.failure is not None:
+            return Status.ERROR
+        return worst([Status.SKIPPED, *(c.status for c in self.checks if c.tier is tier)])

@@ -1,0 +1,1 @@
+"""Data: sources, preprocessing, sampling and digests. One file a source; see ``base``."""

@@ -1,0 +1,71 @@
+"""Protocol of data sources, and the sample sets that runs and quantizers read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+from gate.core.canonical import JsonValue
+from gate.core.spec import Options
+from gate.core.tensors import Array, TensorMap
+
+
+class DataError(Exception):
+    """Data that is missing, malformed or too little; the message is for the user."""
+
+
+class Dataset(Protocol):
+    """Indexable raw samples; reading one is cheap enough to be done again."""
+
+    def __len__(self) -> int: ...
+
+    def raw(self, index: int) -> Any:
+        """A PIL image, an array, or a mapping of input names to arrays without a batch axis."""
+        ...
+
+    def label(self, index: int) -> int | None:
+        """Class index, or None where the data has no labels."""
+        ...
+
+    def identity(self, index: int) -> bytes:
+        """Bytes that change when the sample's content changes (file bytes, array bytes)."""
+        ...
+
+
+class DataSource(Protocol):
+    """Opens a data set. Importing the module of a source imports nothing heavy."""
+
+    name: ClassVar[str]
+    options_schema: ClassVar[Mapping[str, JsonValue]]
+
+    def unavailable(self) -> str | None: ...
+
+    def open(self, options: Options) -> Dataset:
+        """Raises DataError where the data is missing or malformed."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """Consecutive samples of a sample set, preprocessed."""
+
+    inputs: TensorMap
+    labels: Array | None
+    """int64, shape (batch,)."""
+    indices: tuple[int, ...]
+    """Indices into the data set, for saying which sample flipped."""
+
+
+class SampleSet(Protocol):
+    """Chosen samples in a fixed order, with their preprocessing."""
+
+    def __len__(self) -> int: ...
+
+    def batches(self, size: int, *, limit: int | None = None) -> Iterator[Batch]:
+        """Stream the samples in order; the last batch may be smaller."""
+        ...
+
+    def digest(self) -> str:
+        """SHA-256 over the chosen samples' identities, their labels and the preprocessing."""
+        ...

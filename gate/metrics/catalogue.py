@@ -1,0 +1,222 @@
+"""Every metric that a spec can name: tier, unit, direction, formula and source. Data only.
+
+x is the reference's output, y the candidate's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from gate.core.status import Tier
+
+
+class Direction(StrEnum):
+    """Which way is better."""
+
+    LOWER = "lower"
+    HIGHER = "higher"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricInfo:
+    """What a metric is; how it is computed is in ``gate.metrics`` under ``compute``."""
+
+    tier: Tier
+    name: str
+    unit: str
+    """The unit its measurements are in: ``%``, ``pp``, ``dB``, ``ms``, ``B``, ``x``, ``fps``,
+    ``nat``, ``bool`` or the empty string for a pure number."""
+    direction: Direction
+    subject: str
+    """``output``, ``layer`` or ``case``."""
+    formula: str
+    source: str = ""
+    has_reference: bool = False
+    """True where the reference has a value of its own, so that ``NUMBER x reference`` makes sense."""
+
+
+_LOWER, _HIGHER = Direction.LOWER, Direction.HIGHER
+_N, _L, _D = Tier.NUMERICAL, Tier.LAYERS, Tier.DEVICE
+
+
+def _info(
+    tier: Tier,
+    name: str,
+    unit: str,
+    direction: Direction,
+    subject: str,
+    formula: str,
+    source: str = "",
+    *,
+    has_reference: bool = False,
+) -> MetricInfo:
+    return MetricInfo(
+        tier=tier,
+        name=name,
+        unit=unit,
+        direction=direction,
+        subject=subject,
+        formula=formula,
+        source=source,
+        has_reference=has_reference,
+    )
+
+
+CATALOGUE: tuple[MetricInfo, ...] = (
+    _info(_N, "finite", "bool", _HIGHER, "output", "no NaN and no infinity in the candidate"),
+    _info(_N, "relative_mse", "%", _LOWER, "output", "100 mean((x - y)^2) / var(x)"),
+    _info(_N, "sqnr", "dB", _HIGHER, "output", "20 log10(||x|| / ||x - y||)"),
+    _info(_N, "cosine", "", _HIGHER, "output", "<x, y> / (||x|| ||y||)"),
+    _info(_N, "max_abs_error", "", _LOWER, "output", "max |x - y|"),
+    _info(
+        _N,
+        "worst_channel_nmse",
+        "%",
+        _LOWER,
+        "output",
+        "max over channels c of 100 mean_c((x - y)^2) / (var_c(x) + 0.05 var(x))",
+    ),
+    _info(
+        _N,
+        "kl_divergence",
+        "nat",
+        _LOWER,
+        "output",
+        "mean over samples of KL(softmax(x) || softmax(y))",
+        "Kullback and Leibler 1951",
+    ),
+    _info(_N, "top1_agreement", "%", _HIGHER, "output", "100 mean(argmax x = argmax y)"),
+    _info(
+        _L,
+        "shapes",
+        "bool",
+        _HIGHER,
+        "layer",
+        "input and output shapes equal the matched reference layer's, and the baseline's",
+    ),
+    _info(
+        _L,
+        "qparams",
+        "bool",
+        _HIGHER,
+        "layer",
+        "scales finite and positive, one a channel; zero points within the type's range",
+    ),
+    _info(
+        _L,
+        "quantized_ops",
+        "%",
+        _HIGHER,
+        "case",
+        "100 (computing layers in integers) / (computing layers)",
+    ),
+    _info(_L, "int8_params", "%", _HIGHER, "case", "100 (weights in <= 8 bits) / (weights)"),
+    _info(_L, "int8_macs", "%", _HIGHER, "case", "100 (MACs in integers) / (MACs)"),
+    _info(
+        _L, "float_layers", "", _LOWER, "case", "number of computing layers left in floating point"
+    ),
+    _info(_L, "sqnr", "dB", _HIGHER, "layer", "20 log10(||x|| / ||x - y||) of the layer's output"),
+    _info(
+        _L,
+        "worst_channel_nmse",
+        "%",
+        _LOWER,
+        "layer",
+        "max over channels c of 100 mean_c((x - y)^2) / (var_c(x) + 0.05 var(x))",
+    ),
+    _info(
+        _L,
+        "bias",
+        "%",
+        _LOWER,
+        "layer",
+        "100 |mean(y - x)| / std(x): an offset that noise would not leave",
+    ),
+    _info(_D, "top1", "%", _HIGHER, "case", "100 mean(argmax y = label)", has_reference=True),
+    _info(_D, "top5", "%", _HIGHER, "case", "100 mean(label in top 5 of y)", has_reference=True),
+    _info(_D, "top1_drop", "pp", _LOWER, "case", "top-1 of the reference - top-1 of the candidate"),
+    _info(_D, "top5_drop", "pp", _LOWER, "case", "top-5 of the reference - top-5 of the candidate"),
+    _info(
+        _D,
+        "latency_p50",
+        "ms",
+        _LOWER,
+        "case",
+        "median wall time of a run, after warm-up",
+        has_reference=True,
+    ),
+    _info(
+        _D,
+        "latency_p90",
+        "ms",
+        _LOWER,
+        "case",
+        "90th percentile of the wall time",
+        has_reference=True,
+    ),
+    _info(
+        _D,
+        "latency_p99",
+        "ms",
+        _LOWER,
+        "case",
+        "99th percentile of the wall time",
+        has_reference=True,
+    ),
+    _info(
+        _D,
+        "speedup",
+        "x",
+        _HIGHER,
+        "case",
+        "median over interleaved rounds of (reference wall time / candidate wall time)",
+    ),
+    _info(
+        _D,
+        "throughput",
+        "fps",
+        _HIGHER,
+        "case",
+        "timing batch / median wall time",
+        has_reference=True,
+    ),
+    _info(
+        _D,
+        "size",
+        "B",
+        _LOWER,
+        "case",
+        "bytes of the model on disk, external data included",
+        has_reference=True,
+    ),
+    _info(_D, "size_ratio", "x", _HIGHER, "case", "reference size / candidate size"),
+    _info(
+        _D,
+        "packed_size",
+        "B",
+        _LOWER,
+        "case",
+        "bytes of the weights as the runtime holds them",
+        has_reference=True,
+    ),
+    _info(
+        _D,
+        "peak_memory",
+        "B",
+        _LOWER,
+        "case",
+        "largest resident set of a process that opens and runs only the candidate",
+    ),
+    _info(
+        _D,
+        "load_time",
+        "ms",
+        _LOWER,
+        "case",
+        "from the file to the end of the first run",
+        has_reference=True,
+    ),
+)
+
+BY_NAME: dict[tuple[Tier, str], MetricInfo] = {(info.tier, info.name): info for info in CATALOGUE}

@@ -1,0 +1,71 @@
+"""Protocol of quantizers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from gate.core.artifact import Artifact, Format
+from gate.core.canonical import JsonValue
+from gate.core.spec import Options, TargetSpec
+from gate.core.tensors import TensorMap
+
+if TYPE_CHECKING:
+    from gate.models.base import LoadedModel
+
+
+class QuantizeError(Exception):
+    """Quantization that failed or did nothing; the message is for the user."""
+
+
+CalibrationBatches = Callable[[], Iterator[TensorMap]]
+"""Each call starts the calibration samples anew, in the same order and batches."""
+
+
+class Quantizer(Protocol):
+    """Makes a candidate file out of a float model. Importing its module imports no framework."""
+
+    name: ClassVar[str]
+    accepts: ClassVar[frozenset[Format]]
+    produces: ClassVar[Format | None]
+    """None where it depends on the options or the model (``none``, ``candidate``, ``python``)."""
+    needs_calibration: ClassVar[bool]
+    options_schema: ClassVar[Mapping[str, JsonValue]]
+    """JSON Schema (an object schema, closed) of what stands beside ``method:`` in a spec."""
+
+    def unavailable(self) -> str | None:
+        """Why this quantizer cannot work here and how to get it; None where it can."""
+        ...
+
+    def versions(self) -> Mapping[str, str]:
+        """Distribution -> version of everything that decides the result; part of the cache key."""
+        ...
+
+    def quantize(
+        self,
+        model: LoadedModel,
+        calibration: CalibrationBatches | None,
+        *,
+        options: Options,
+        target: TargetSpec,
+        seed: int,
+        out_dir: Path,
+    ) -> Artifact:
+        """Write the candidate under ``out_dir`` (which exists and is empty) and describe it.
+
+        Deterministic: the same model, samples, options, seed and versions give the same bytes
+        where the library allows it.
+
+        Raises:
+            QuantizeError: the library refused, or the model came back unquantized.
+        """
+        ...
+
+
+class RestoringQuantizer(Quantizer, Protocol):
+    """A quantizer whose file is a state that must be put back around the float module."""
+
+    def restore(self, model: LoadedModel, artifact: Artifact, *, target: TargetSpec) -> Any:
+        """Rebuild the quantized ``nn.Module`` from ``artifact`` without calibrating again."""
+        ...
