@@ -64,3 +64,38 @@ class Baseline:
     values: tuple[BaselineValue, ...]
     layers: tuple[BaselineLayer, ...]
     provenance: Provenance
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaselineFound:
+    """A baseline of the same case and environment class."""
+
+    baseline: Baseline
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaselineMissing:
+    """No baseline of this case in any environment class."""
+
+    path: str
+    """Where it would be."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaselineNotComparable:
+    """There are baselines of this case, none of this environment class."""
+
+    reason: str
+    """What differs, for people."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaselineBroken:
+    """A file that is corrupt, was edited by hand, or belongs to another case."""
+
+    path: str
+    reason: str
+    """What is wrong and the way out."""
+
+
+BaselineLookup = BaselineFound | BaselineMissing | BaselineNotComparable | BaselineBroken

@@ -1,0 +1,65 @@
+"""Entry point of the console script ``gate``: a lazy table of commands, and nothing else."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from gate import __version__
+from gate.core.status import ExitCode
+
+# name -> (module, one-line help). A module has add_arguments(parser) and run(args) -> exit code, and
+# is imported only when its command is called.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "run": ("gate.cli.run", "run the cases of specs and judge them"),
+    "judge": ("gate.cli.judge", "judge stored observations again, without running anything"),
+    "plan": ("gate.cli.plan", "show the cases, what each will run and about how long"),
+    "lint": ("gate.cli.lint", "check spec files"),
+    "baseline": ("gate.cli.baseline", "update, show, diff, verify or prune baselines"),
+    "doctor": ("gate.cli.doctor", "say which backends and quantizers work here, and why not"),
+    "metrics": ("gate.cli.metrics", "list every metric with unit, direction and formula"),
+    "schema": ("gate.cli.schema", "print the JSON Schema of specs"),
+}
+
+EXIT_CODES = """exit codes:
+  0 pass   1 the gate failed   2 spec or usage   3 infrastructure
+  4 inconclusive (where the policy says so)   130 interrupted"""
+
+
+def build_parser(command: str | None) -> argparse.ArgumentParser:
+    """Parser for all commands, with the arguments of ``command`` alone filled in."""
+    parser = argparse.ArgumentParser(
+        prog="gate",
+        description="Declarative validation and regression gate for quantized neural networks.",
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"gate {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, (module, summary) in COMMANDS.items():
+        sub = commands.add_parser(name, help=summary, description=summary)
+        if name == command:
+            importlib.import_module(module).add_arguments(sub)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    command = next((word for word in arguments if not word.startswith("-")), None)
+    options = build_parser(command).parse_args(arguments)
+    try:
+        return int(importlib.import_module(COMMANDS[options.command][0]).run(options))
+    except KeyboardInterrupt:
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        # The reader (head, less) went away; keep Python from complaining again at shutdown.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.PASS
+
+
+if __name__ == "__main__":
+    sys.exit(main())
