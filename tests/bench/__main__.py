@@ -1,0 +1,55 @@
+"""Run the benchmarks named on the command line (all by default) and print their table."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from dataclasses import asdict
+
+from tabulate import tabulate
+
+from tests.bench.harness import ROOT, Row
+
+# name -> what it compares; each is a module of this package with run() -> list[Row].
+BENCHES = {
+    "startup": "command line, lint and pytest start-up",
+    "layers": "per-layer comparison against ONNX Runtime's qdq_loss_debug",
+    "case": "a whole case against the bare loops it cannot avoid",
+}
+
+
+def main() -> int:
+    """Run, print and store; exit 1 where a target is missed, so that it is seen."""
+    names = sys.argv[1:] or list(BENCHES)
+    rows: list[Row] = []
+    for name in names:
+        print(f"bench {name}: {BENCHES[name]} ...", flush=True)
+        rows += importlib.import_module(f"tests.bench.{name}").run()
+    print(
+        tabulate(
+            [
+                (
+                    row.bench,
+                    row.what,
+                    f"{row.ours:.4g} {row.unit}",
+                    "-" if row.absolute else f"{row.other:.4g} {row.unit}",
+                    "-" if row.absolute else f"{row.ratio:.3f}",
+                    row.target,
+                    "met" if row.met else "MISSED",
+                    row.note,
+                )
+                for row in rows
+            ],
+            headers=("bench", "what", "gate", "other", "ratio", "target", "", "note"),
+        )
+    )
+    folder = ROOT / ".bench"
+    folder.mkdir(exist_ok=True)
+    record = [{**asdict(row), "ratio": row.ratio, "met": row.met} for row in rows]
+    (folder / "results.json").write_text(json.dumps(record, indent=2) + "\n")
+    return 0 if all(row.met for row in rows) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
