@@ -20,7 +20,7 @@ class Direction(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricInfo:
-    """What a metric is; how it is computed is in ``gate.metrics`` under ``compute``."""
+    """What a metric is; the functions that compute it are beside this file."""
 
     tier: Tier
     name: str
@@ -40,7 +40,7 @@ _LOWER, _HIGHER = Direction.LOWER, Direction.HIGHER
 _N, _L, _D = Tier.NUMERICAL, Tier.LAYERS, Tier.DEVICE
 
 
-def _info(
+def _info(  # noqa: PLR0917 - the call is one line of a table
     tier: Tier,
     name: str,
     unit: str,
