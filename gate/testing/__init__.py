@@ -1,0 +1,1 @@
+"""Conformance kits that a new backend, quantizer, data source or metric inherits. They need pytest."""
