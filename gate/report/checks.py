@@ -1,0 +1,71 @@
+"""Table of single checks, for ``-v`` and for failing pytest items."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tabulate import tabulate
+
+from gate.core.status import Status
+from gate.core.verdict import Check
+from gate.report.format import apart, demand, quantity
+from gate.report.style import Style
+from gate.report.text import one_line
+
+_SUBJECT_WIDTH = 40
+_DEMAND_WIDTH = 34
+
+
+def check_table(checks: Sequence[Check], style: Style, *, failing_only: bool = False) -> str:
+    """One row a check: status, rule, subject, measured, demanded, baseline; messages below.
+
+    With ``failing_only`` rows that passed are counted instead of shown.
+    """
+    shown = [c for c in checks if not failing_only or c.status is not Status.PASS]
+    lines: list[str] = []
+    if shown:
+        rows = [_row(check, style) for check in shown]
+        headers = ["", "tier", "rule", "subject", "measured", "demanded", "baseline"]
+        # A column that says nothing is not worth its width.
+        used = [i for i in range(len(headers)) if any(row[i] not in ("", "-") for row in rows)]
+        table = tabulate(
+            [[row[i] for i in used] for row in rows],
+            headers=[headers[i] for i in used],
+            disable_numparse=True,
+            tablefmt="simple",
+            colalign=["right" if headers[i] in ("measured", "baseline") else "left" for i in used],
+        )
+        lines.extend(line.rstrip() for line in table.split("\n"))
+    lines.extend(
+        f"{check.status}: {check.tier}.{check.rule}: {one_line(check.message)}"
+        for check in shown
+        if check.message and check.status is not Status.PASS
+    )
+    if len(shown) < len(checks):
+        lines.append(f"{len(checks) - len(shown)} more checks passed")
+    return "\n".join(lines)
+
+
+def _row(check: Check, style: Style) -> list[str]:
+    measured = check.measurement
+    unit = measured.unit if measured is not None else ""
+    value, bound = apart(measured.value if measured is not None else None, check.bound, unit)
+    if measured is not None and measured.value is None:
+        value = f"none: {one_line(measured.why_none)}"
+    return [
+        style.paint(check.status.value, check.status.value),
+        check.tier.value,
+        check.rule,
+        _short(one_line(check.subject), _SUBJECT_WIDTH),
+        value,
+        _short(demand(check.tolerance, bound), _DEMAND_WIDTH) or "-",
+        quantity(check.baseline, unit),
+    ]
+
+
+def _short(text: str, width: int) -> str:
+    """Cut the middle out of a long name: the end of a layer's path is what tells it apart."""
+    if len(text) <= width:
+        return text
+    kept = width - 3
+    return f"{text[: kept // 3]}...{text[-(kept - kept // 3) :]}"

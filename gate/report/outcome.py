@@ -1,0 +1,74 @@
+"""What a whole run came to: counts, exit code, and the word for each case."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from enum import StrEnum
+
+from gate.core.status import ExitCode, Status, worst
+from gate.core.verdict import Verdict
+
+
+class Outcome(StrEnum):
+    """Word for a case in a report: a status, with an expected failure told from a plain pass."""
+
+    PASS = "PASS"
+    XFAIL = "XFAIL"
+    FAIL = "FAIL"
+    INCONCLUSIVE = "INCONCLUSIVE"
+    ERROR = "ERROR"
+    SKIPPED = "SKIPPED"
+
+
+# Worst first: the order of reports that a person reads from the top.
+SEVERITY: tuple[Outcome, ...] = (
+    Outcome.ERROR,
+    Outcome.FAIL,
+    Outcome.INCONCLUSIVE,
+    Outcome.SKIPPED,
+    Outcome.XFAIL,
+    Outcome.PASS,
+)
+
+_COUNTED = {
+    Outcome.PASS: "passed",
+    Outcome.XFAIL: "failed as expected",
+    Outcome.FAIL: "failed",
+    Outcome.INCONCLUSIVE: "inconclusive",
+    Outcome.ERROR: "in error",
+    Outcome.SKIPPED: "skipped",
+}
+
+
+def outcome(verdict: Verdict) -> Outcome:
+    """Return the word for one verdict."""
+    if verdict.status is Status.PASS and verdict.measured_status is Status.FAIL:
+        return Outcome.XFAIL
+    return Outcome(verdict.status.value)
+
+
+def counts_line(verdicts: Sequence[Verdict], not_applicable: int = 0) -> str:
+    """``12 cases: 1 failed, 1 skipped, 10 passed; 3 pairs not applicable``."""
+    counted = Counter(outcome(verdict) for verdict in verdicts)
+    parts = [f"{counted[word]} {_COUNTED[word]}" for word in SEVERITY if counted[word]]
+    line = f"{_plural(len(verdicts), 'case')}: {', '.join(parts) or 'nothing ran'}"
+    return f"{line}; {_plural(not_applicable, 'pair')} not applicable" if not_applicable else line
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+_EXIT = {
+    Status.PASS: ExitCode.PASS,
+    Status.SKIPPED: ExitCode.PASS,
+    Status.FAIL: ExitCode.FAIL,
+    Status.ERROR: ExitCode.INFRASTRUCTURE,
+    Status.INCONCLUSIVE: ExitCode.INCONCLUSIVE,
+}
+
+
+def exit_code(verdicts: Iterable[Verdict]) -> int:
+    """Exit code of a run or a judging: the worst verdict decides, and no verdict at all is an error."""
+    return _EXIT[worst(verdict.status for verdict in verdicts)]
