@@ -25,6 +25,8 @@ class Measurement:
     high: float | None = None
     why_none: str = ""
     """Set where ``value`` is None."""
+    detail: str = ""
+    """What is behind the value, for people: the layers left in float, how a shape differs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +46,18 @@ class Check:
     baseline: float | None = None
     message: str = ""
 
+    def expected(self, metrics: tuple[str, ...]) -> bool:
+        """Whether this check may fail where the spec expects a failure in ``metrics`` (empty: any).
+
+        A failure is expected only where something was measured and is out of its bound: neither a
+        missing measurement nor an implicit rule counts, unless the rule is named.
+        """
+        named = self.rule in metrics or f"{self.tier}.{self.rule}" in metrics
+        if self.tolerance is None:
+            return named
+        measured = self.measurement is not None and self.measurement.value is not None
+        return measured and (named or not metrics)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
@@ -58,11 +72,13 @@ class Verdict:
     expected_failure: str | None = None
     """Set where the spec expects the case to fail, with its reason."""
     expected_metrics: tuple[str, ...] = ()
-    """Metrics that may fail under ``expected_failure``; empty means any."""
+    """Metrics (or ``tier.metric``) that may fail under ``expected_failure``; empty means any."""
     first_bad_layer: str | None = None
     """First layer, in order of execution, whose output is out of its band."""
     baseline_note: str = ""
-    """How the baseline was used: ``compared``, ``none``, ``not comparable: ...``, ``recorded``."""
+    """How the baseline was used: ``compared``, ``none: ...``, ``not comparable: ...``, ``ignored``."""
+    notes: tuple[str, ...] = ()
+    """Things worth a look that decide nothing: other versions, an edited spec, a stale baseline."""
 
     @property
     def measured_status(self) -> Status:
@@ -82,14 +98,9 @@ class Verdict:
             return measured
         if measured is Status.PASS:
             return Status.FAIL
-        unexpected = [
-            check
-            for check in self.checks
-            if check.status is Status.FAIL
-            and self.expected_metrics
-            and check.rule not in self.expected_metrics
-        ]
-        return Status.FAIL if unexpected else Status.PASS
+        failed = (check for check in self.checks if check.status is Status.FAIL)
+        expected = all(check.expected(self.expected_metrics) for check in failed)
+        return Status.PASS if expected else Status.FAIL
 
     def tier_status(self, tier: Tier) -> Status:
         """Worst check of one tier; SKIPPED where the tier has no check."""

@@ -1,0 +1,1 @@
+"""Baselines: the only place of the gate that reads and writes them."""

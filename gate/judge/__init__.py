@@ -1,0 +1,1 @@
+"""Observation x tolerances x baseline -> checks -> verdict. Pure: no input or output, no framework."""

@@ -1,0 +1,154 @@
+"""Measurements of the device tier: task accuracy, latency, size, memory and load time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from gate.core.observation import Observation, ResourcesObserved, TaskObserved, TimingObserved
+from gate.core.status import Tier
+from gate.core.verdict import Measurement
+from gate.judge.numerical import missing_samples
+from gate.metrics import timing
+from gate.metrics.catalogue import CATALOGUE
+
+TIME_METRICS = frozenset({"latency_p50", "latency_p90", "latency_p99", "throughput", "load_time"})
+"""Absolute times: they depend on the machine and on what else it does."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """The candidate's value and, where the metric has one, the reference's."""
+
+    candidate: float | None
+    reference: float | None = None
+
+
+_Values = Mapping[str, _Pair] | str
+"""Metric -> values, or why the whole group has none."""
+
+
+def device(observation: Observation) -> Iterator[Measurement]:
+    """Every device metric of the case."""
+    groups = _groups(observation)
+    for info in CATALOGUE:
+        if info.tier is not Tier.DEVICE:
+            continue
+        pair, why = _find(groups, info.name)
+        yield Measurement(
+            tier=info.tier,
+            metric=info.name,
+            subject="case",
+            value=pair.candidate,
+            unit=info.unit,
+            why_none=why if pair.candidate is None else "",
+        )
+
+
+def device_reference(observation: Observation) -> dict[str, float]:
+    """The reference's own value of every device metric that has one."""
+    groups = _groups(observation)
+    pairs = {
+        info.name: _find(groups, info.name)[0]
+        for info in CATALOGUE
+        if info.tier is Tier.DEVICE and info.has_reference
+    }
+    return {name: pair.reference for name, pair in pairs.items() if pair.reference is not None}
+
+
+def _groups(observation: Observation) -> tuple[_Values, _Values, _Values]:
+    return (
+        _task(observation.task, observation),
+        _timing(observation.timing),
+        _resources(observation.resources),
+    )
+
+
+def _find(groups: tuple[_Values, _Values, _Values], metric: str) -> tuple[_Pair, str]:
+    task, times, resources = groups
+    if metric in {"top1", "top1_drop", "top5", "top5_drop"}:
+        group, why = task, "there are fewer than six classes"
+    elif metric == "packed_size":
+        group, why = resources, "the runtime does not tell the size of its packed weights"
+    elif metric in {"size", "size_ratio", "peak_memory", "load_time"}:
+        group, why = resources, "the observed value is not positive"
+    else:
+        group, why = times, "the clock did not advance in a round"
+    return (_Pair(None), group) if isinstance(group, str) else (group[metric], why)
+
+
+def _task(task: TaskObserved | None, observation: Observation) -> _Values:
+    if task is None:
+        return "the evaluation data has no labels, or the task was not observed"
+    missing = missing_samples(observation)
+    if missing:
+        return missing
+    n = observation.samples_planned
+    given = (task.reference_top1, task.candidate_top1, task.reference_top5, task.candidate_top5)
+    for characters in given:
+        if characters is not None and (len(characters) != n or set(characters) - {"0", "1"}):
+            return f"{len(characters)} of {n} samples have a result that is 0 or 1"
+    values = dict(_accuracy("top1", task.reference_top1, task.candidate_top1, n))
+    values.update(_accuracy("top5", task.reference_top5, task.candidate_top5, n))
+    return values
+
+
+def _accuracy(
+    name: str, reference: str | None, candidate: str | None, n: int
+) -> Iterator[tuple[str, _Pair]]:
+    if reference is None or candidate is None:
+        yield name, _Pair(None)
+        yield f"{name}_drop", _Pair(None)
+        return
+    right_reference, right_candidate = reference.count("1"), candidate.count("1")
+    yield name, _Pair(100.0 * right_candidate / n, 100.0 * right_reference / n)
+    # From the counts, not from the two rounded shares: 5 of 500 is 1 pp exactly.
+    yield f"{name}_drop", _Pair(100.0 * (right_reference - right_candidate) / n)
+
+
+def _timing(observed: TimingObserved | None) -> _Values:
+    if observed is None:
+        return "latency was not observed"
+    reference, candidate = observed.reference_wall_ns, observed.candidate_wall_ns
+    if not candidate:
+        return "no round was timed"
+    if len(reference) != len(candidate):
+        return f"{len(reference)} reference rounds beside {len(candidate)} candidate rounds"
+    if observed.batch < 1:
+        return f"a timing batch of {observed.batch} samples"
+    if min(*reference, *candidate) <= 0:
+        return "a wall time is not positive: the clock is too coarse or not monotonic"
+
+    def both(function: Callable[[tuple[int, ...]], float | None]) -> _Pair:
+        return _Pair(function(candidate), function(reference))
+
+    return {
+        "latency_p50": both(lambda samples: timing.percentile_ms(samples, 50)),
+        "latency_p90": both(lambda samples: timing.percentile_ms(samples, 90)),
+        "latency_p99": both(lambda samples: timing.percentile_ms(samples, 99)),
+        "throughput": both(lambda samples: timing.throughput_fps(samples, observed.batch)),
+        "speedup": _Pair(timing.speedup(reference, candidate)),
+    }
+
+
+def _resources(observed: ResourcesObserved | None) -> _Values:
+    if observed is None:
+        return "sizes, memory and load time were not observed"
+    size = _Pair(_positive(observed.candidate_size_bytes), _positive(observed.reference_size_bytes))
+    ratio = size.reference / size.candidate if size.reference and size.candidate else None
+    return {
+        "size": size,
+        "size_ratio": _Pair(ratio),
+        "packed_size": _Pair(
+            _positive(observed.candidate_packed_bytes), _positive(observed.reference_packed_bytes)
+        ),
+        "peak_memory": _Pair(_positive(observed.peak_memory_bytes)),
+        "load_time": _Pair(
+            _positive(observed.load_seconds, 1e3), _positive(observed.reference_load_seconds, 1e3)
+        ),
+    }
+
+
+def _positive(value: float | None, factor: float = 1.0) -> float | None:
+    """``value`` times ``factor``; None for what no real model can have (0 bytes, NaN seconds)."""
+    return float(value) * factor if value is not None and value > 0 else None

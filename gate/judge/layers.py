@@ -1,0 +1,216 @@
+"""Measurements of the layers tier: how the candidate is built, and where its error arises."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+from gate.core.layer import LayerMatch, LayerRow, LayersObserved, QParams
+from gate.core.status import Tier
+from gate.core.verdict import Measurement
+from gate.judge.wording import names
+from gate.metrics import elementwise
+from gate.metrics.catalogue import BY_NAME, CATALOGUE
+
+_ERROR_METRICS = tuple(
+    info.name for info in CATALOGUE if info.tier is Tier.LAYERS and info.name in elementwise.BY_NAME
+)
+_INTEGER = re.compile(r"q?(u?)int(\d+)")
+
+
+def layers(observed: LayersObserved) -> Iterator[Measurement]:
+    """Every layers metric: of the whole case first, then layer by layer in order of execution."""
+    yield from _case(observed.candidate)
+    reference = {row.name: row for row in observed.reference}
+    candidate = {row.name: row for row in observed.candidate}
+    matches = {match.candidate: match for match in observed.matches}
+    for name in execution_order(observed):
+        row, match = candidate.get(name), matches.get(name)
+        if row is None and match is None:
+            yield _measurement("shapes", name, None, "no layer of the candidate stands for it")
+        elif row is None:
+            yield _measurement(
+                "shapes", name, None, "matched, but not among the candidate's layers"
+            )
+        else:
+            yield from _layer(row, match, reference)
+
+
+def execution_order(observed: LayersObserved) -> tuple[str, ...]:
+    """Names of the candidate's layers as they run, and among them, at the place where they would
+    run, the computing reference layers that no candidate layer stands for."""
+    order = [row.name for row in observed.candidate]
+    known = set(order)
+    order += [match.candidate for match in observed.matches if match.candidate not in known]
+    place = {row.name: index for index, row in enumerate(observed.reference)}
+    first = {
+        m.candidate: min((place.get(r, 0) for r in m.reference), default=0)
+        for m in observed.matches
+    }
+    unmatched = set(observed.unmatched_reference)
+    for row in observed.reference:
+        if row.name in unmatched and row.computes:
+            later = (i for i, name in enumerate(order) if first.get(name, -1) > place[row.name])
+            order.insert(next(later, len(order)), row.name)
+    return tuple(order)
+
+
+def unobservable(observed: LayersObserved) -> tuple[str, ...]:
+    """Matched layers without arithmetic of their own whose output the runtime does not show: they
+    have no error metrics, which the verdict mentions and does not hold against the candidate."""
+    rows = {row.name: row for row in observed.candidate}
+    return tuple(
+        match.candidate
+        for match in observed.matches
+        if match.errors is None and (row := rows.get(match.candidate)) and _hidden(row)
+    )
+
+
+def computing(rows: Iterable[LayerRow]) -> tuple[LayerRow, ...]:
+    """The layers that a quantizer is expected to take to integers."""
+    return tuple(row for row in rows if row.computes)
+
+
+def qparams_fault(params: QParams) -> str:
+    """What is wrong with quantization parameters; empty where nothing is.
+
+    Scales must be finite and positive, there must be one (or one a channel, as many as the axis is
+    long) of scale and zero point each, and zero points must be values of the stored type.
+    """
+    scales, zero_points = params.scales, params.zero_points
+    if not scales or len(scales) != len(zero_points):
+        return f"{len(scales)} scales beside {len(zero_points)} zero points"
+    per_channel = params.scheme.startswith("per-channel")
+    if per_channel and params.axis is None:
+        return "a per-channel scheme without an axis"
+    wanted = params.channels if per_channel else 1
+    if wanted is not None and len(scales) != wanted:
+        return f"{len(scales)} scales for {wanted} channels"
+    for index, scale in enumerate(scales):
+        if not (math.isfinite(scale) and scale > 0.0):
+            return f"scale {scale!r} of channel {index} is not finite and positive"
+    low, high = _integer_range(params.dtype)
+    for index, zero_point in enumerate(zero_points):
+        if not low <= zero_point <= high:
+            return f"zero point {zero_point} of channel {index} is no {params.dtype}"
+    return ""
+
+
+def shapes_fault(row: LayerRow, reference: Sequence[LayerRow]) -> str:
+    """How a layer's shapes differ from those of the reference layers it stands for, in order.
+
+    Outputs are the last layer's. Inputs are the first layer's; a layer that covers several may
+    have more of them (a fused addition brings its other operand).
+    """
+    ours, theirs = ([t.shape for t in row.outputs], [t.shape for t in reference[-1].outputs])
+    if ours != theirs:
+        return f"output {_shapes(ours)}, the reference's {_shapes(theirs)}"
+    ours, theirs = ([t.shape for t in row.inputs], [t.shape for t in reference[0].inputs])
+    rest = list(ours)
+    for shape in theirs:
+        if shape not in rest:
+            return f"input {_shapes(ours)}, the reference's {_shapes(theirs)}"
+        rest.remove(shape)
+    if rest and len(reference) == 1:
+        return f"input {_shapes(ours)}, the reference's {_shapes(theirs)}"
+    return ""
+
+
+def _case(rows: Sequence[LayerRow]) -> Iterator[Measurement]:
+    compute = computing(rows)
+    integer = [row for row in compute if row.quantized]
+    shares = (
+        ("quantized_ops", len(integer), len(compute), "the candidate has no computing layer"),
+        (
+            "int8_params",
+            sum(row.params_quantized for row in rows),
+            sum(row.params for row in rows),
+            "the candidate's layers have no weights",
+        ),
+        (
+            "int8_macs",
+            sum(row.macs for row in integer),
+            sum(row.macs for row in compute),
+            "the candidate's layers have no multiply-accumulates",
+        ),
+    )
+    for metric, part, whole, why in shares:
+        yield _measurement(metric, "case", 100.0 * part / whole if whole > 0 else None, why)
+    yield _measurement(
+        "float_layers",
+        "case",
+        float(len(compute) - len(integer)) if compute else None,
+        "the candidate has no computing layer",
+    )
+
+
+def _layer(
+    row: LayerRow, match: LayerMatch | None, reference: dict[str, LayerRow]
+) -> Iterator[Measurement]:
+    if row.weight is not None or row.output is not None:
+        faults = [
+            f"{what}: {fault}"
+            for what, params in (("weight", row.weight), ("output", row.output))
+            if params is not None and (fault := qparams_fault(params))
+        ]
+        yield _truth("qparams", row.name, "; ".join(faults))
+    if match is None:
+        if row.computes:
+            why = "no reference layer was matched with it"
+            yield _measurement("shapes", row.name, None, why)
+        return
+    covered = [reference[name] for name in match.reference if name in reference]
+    if not covered or len(covered) != len(match.reference):
+        lost = [name for name in match.reference if name not in reference]
+        why = f"matched with {names(lost) or 'nothing'}, which the reference does not have"
+        yield _measurement("shapes", row.name, None, why)
+    else:
+        yield _truth("shapes", row.name, shapes_fault(row, covered))
+    if match.errors is None:
+        if not _hidden(row):
+            for metric in _ERROR_METRICS:
+                yield _measurement(metric, row.name, None, "its output was not observed")
+        return
+    why = elementwise.why_no_value(match.errors) or "the reference's output is constant or zero"
+    for metric in _ERROR_METRICS:
+        yield _measurement(metric, row.name, elementwise.BY_NAME[metric](match.errors), why)
+
+
+def _hidden(row: LayerRow) -> bool:
+    return row.capture is None and not row.computes
+
+
+def _truth(metric: str, subject: str, fault: str) -> Measurement:
+    """A ``bool`` measurement; a fault is a value (false) with its reason beside it."""
+    return Measurement(
+        tier=Tier.LAYERS,
+        metric=metric,
+        subject=subject,
+        value=0.0 if fault else 1.0,
+        unit=BY_NAME[Tier.LAYERS, metric].unit,
+        detail=fault,
+    )
+
+
+def _measurement(metric: str, subject: str, value: float | None, why: str) -> Measurement:
+    return Measurement(
+        tier=Tier.LAYERS,
+        metric=metric,
+        subject=subject,
+        value=value,
+        unit=BY_NAME[Tier.LAYERS, metric].unit,
+        why_none=why if value is None else "",
+    )
+
+
+def _integer_range(dtype: str) -> tuple[int, int]:
+    found = _INTEGER.fullmatch(dtype)
+    if found is None:
+        return 0, 0  # small floating-point types have no zero point
+    bits = int(found[2])
+    return (0, 2**bits - 1) if found[1] else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+
+
+def _shapes(shapes: Sequence[tuple[int, ...]]) -> str:
+    return " and ".join(str(list(shape)) for shape in shapes) or "none"

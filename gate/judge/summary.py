@@ -1,0 +1,61 @@
+"""What all verdicts of a run come to: counts and one exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from gate.core.status import ExitCode, Status, worst
+from gate.core.verdict import Verdict
+
+_EXIT = {
+    Status.PASS: ExitCode.PASS,
+    Status.FAIL: ExitCode.FAIL,
+    Status.ERROR: ExitCode.INFRASTRUCTURE,
+    Status.INCONCLUSIVE: ExitCode.INCONCLUSIVE,
+    # Nothing was judged at all: that proves nothing, so it is no pass.
+    Status.SKIPPED: ExitCode.INFRASTRUCTURE,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """Outcome of a run."""
+
+    status: Status
+    """The worst verdict; ERROR without any."""
+    exit_code: int
+    counts: Mapping[Status, int]
+    """Every status, those that did not occur included."""
+
+
+def summarize(
+    verdicts: Sequence[Verdict],
+    *,
+    require: bool = False,
+    allow_inconclusive: bool = False,
+    interrupted: bool = False,
+) -> Summary:
+    """Count the verdicts and decide the exit code.
+
+    Args:
+        verdicts: one a planned case.
+        require: a skipped case counts as a failed one.
+        allow_inconclusive: an inconclusive case does not change the exit code.
+        interrupted: the run was broken off; that exit code wins.
+    """
+    statuses = [verdict.status for verdict in verdicts]
+    counts = {status: statuses.count(status) for status in Status}
+    interrupted = interrupted or any(
+        v.failure is not None and v.failure.kind == "interrupted" for v in verdicts
+    )
+    if require:
+        statuses = [Status.FAIL if s is Status.SKIPPED else s for s in statuses]
+    if allow_inconclusive:
+        statuses = [Status.PASS if s is Status.INCONCLUSIVE else s for s in statuses]
+    overall = worst(statuses)
+    return Summary(
+        status=overall,
+        exit_code=ExitCode.INTERRUPTED if interrupted else _EXIT[overall],
+        counts=counts,
+    )

@@ -1,0 +1,77 @@
+"""Suspiciously good is a finding too: signs that nothing was quantized."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from gate.core.case import Case
+from gate.core.observation import Observation
+from gate.core.status import Status, Tier
+from gate.core.verdict import Check
+from gate.judge.layers import computing
+from gate.judge.soundness import rule
+from gate.judge.wording import count, names
+
+FLOAT_METHOD = "none"
+"""The quantization method that quantizes nothing, on purpose."""
+
+
+def suspicion(case: Case, observation: Observation) -> Iterator[Check]:
+    """Checks of every method but ``none``."""
+    if case.quantization.method == FLOAT_METHOD:
+        return
+    yield from _nothing_quantized(case, observation)
+    yield from _identical(case, observation)
+    yield from _size_reduction(case, observation)
+
+
+def _nothing_quantized(case: Case, observation: Observation) -> Iterator[Check]:
+    if observation.layers is None:
+        if Tier.LAYERS in case.tiers:  # otherwise nobody asked, and `identical` still looks
+            message = "not measured: the layers were not observed"
+            yield rule(case, "nothing_quantized", Status.FAIL, message, tier=Tier.LAYERS)
+        return
+    rows = computing(observation.layers.candidate)
+    # Weight-only methods compute in floating point on weights of few bits.
+    integer = [row for row in rows if row.quantized or row.params_quantized > 0]
+    if integer:
+        status, message = Status.PASS, f"{len(integer)} of {count(len(rows), 'layer')} quantized"
+    else:
+        status = Status.FAIL
+        left = names([row.name for row in rows])
+        message = f"no layer is quantized: method {case.quantization.method} left {left} in float"
+        if not rows:
+            message = "no layer is quantized: the candidate has no computing layer"
+    yield rule(case, "nothing_quantized", status, message, tier=Tier.LAYERS)
+
+
+def _identical(case: Case, observation: Observation) -> Iterator[Check]:
+    outputs = observation.outputs
+    compared = [o for o in outputs.values() if o.errors.elements > 0]
+    if not compared or len(compared) != len(outputs):
+        return  # missing and empty outputs have failed already
+    same = all(
+        o.errors.sum_err2 == 0.0
+        and o.errors.max_abs_error == 0.0
+        and o.errors.nonfinite_reference == o.errors.nonfinite_candidate == 0
+        for o in compared
+    )
+    message = (
+        f"the candidate answers exactly as the reference on all "
+        f"{count(observation.samples_evaluated, 'sample')}: nothing was quantized, or the "
+        "reference was compared with itself"
+        if same
+        else "the candidate differs from the reference, as a quantized model does"
+    )
+    yield rule(case, "identical", Status.FAIL if same else Status.PASS, message)
+
+
+def _size_reduction(case: Case, observation: Observation) -> Iterator[Check]:
+    resources = observation.resources
+    if resources is None:
+        return
+    before, after = resources.reference_size_bytes, resources.candidate_size_bytes
+    message = f"{after} B, the reference {before} B"
+    if after >= before:
+        message = f"warning: no size reduction: {message}"
+    yield rule(case, "size_reduction", Status.PASS, message, tier=Tier.DEVICE)
