@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tabulate import tabulate
-
 from gate.core.status import Status
 from gate.core.verdict import Check
 from gate.report.format import apart, demand, quantity
+from gate.report.grid import grid
 from gate.report.style import Style
 from gate.report.text import one_line
 
@@ -28,14 +27,14 @@ def check_table(checks: Sequence[Check], style: Style, *, failing_only: bool = F
         headers = ["", "tier", "rule", "subject", "measured", "demanded", "baseline"]
         # A column that says nothing is not worth its width.
         used = [i for i in range(len(headers)) if any(row[i] not in ("", "-") for row in rows)]
-        table = tabulate(
-            [[row[i] for i in used] for row in rows],
-            headers=[headers[i] for i in used],
-            disable_numparse=True,
-            tablefmt="simple",
-            colalign=["right" if headers[i] in ("measured", "baseline") else "left" for i in used],
+        right = {"measured", "baseline"}
+        lines.append(
+            grid(
+                [headers[i] for i in used],
+                [[row[i] for i in used] for row in rows],
+                right=[place for place, i in enumerate(used) if headers[i] in right],
+            )
         )
-        lines.extend(line.rstrip() for line in table.split("\n"))
     lines.extend(
         f"{check.status}: {check.tier}.{check.rule}: {one_line(check.message)}"
         for check in shown

@@ -24,6 +24,7 @@ class Topic(StrEnum):
     BASELINE = "baseline"
     EXPECTED = "expected"
     SKIPPED = "skipped"
+    NOTE = "note"
     OUTPUT = "last output"
 
 
@@ -59,6 +60,8 @@ def check_line(check: Check) -> str:
     text = ", ".join(parts)
     if check.message:
         text += f": {check.message}"
+    if measured is not None and measured.detail and measured.detail not in check.message:
+        text += f"; {measured.detail}"
     if check.tolerance is not None and check.tolerance.where is not None:
         text += f" ({check.tolerance.where})"
     return one_line(text)
@@ -108,6 +111,7 @@ def explain(verdict: Verdict) -> tuple[Line, ...]:
         lines.append(Line(Topic.LAYER, one_line(verdict.first_bad_layer)))
     if verdict.baseline_note:
         lines.append(Line(Topic.BASELINE, one_line(verdict.baseline_note)))
+    lines.extend(Line(Topic.NOTE, one_line(note)) for note in verdict.notes)
     return tuple(lines)
 
 

@@ -74,6 +74,7 @@ def _case(verdict: Verdict, result: CaseResult | None) -> dict[str, JsonValue]:
         "expected_failure": verdict.expected_failure,
         "expected_metrics": list(verdict.expected_metrics),
         "baseline_note": verdict.baseline_note,
+        "notes": list(verdict.notes),
         "run": _run(result.observation) if result is not None and result.observation else None,
     }
 
@@ -90,6 +91,7 @@ def _check(check: Check) -> dict[str, JsonValue]:
         "low": measured.low if measured is not None else None,
         "high": measured.high if measured is not None else None,
         "why_none": measured.why_none if measured is not None else "",
+        "detail": measured.detail if measured is not None else "",
         "bound": check.bound,
         "op": tolerance.op.value if tolerance is not None else None,
         "tolerance": tolerance.text if tolerance is not None else None,

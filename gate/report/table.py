@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-
-from tabulate import tabulate
 
 from gate.core.case import NotApplicable
 from gate.core.result import CaseResult
@@ -17,6 +15,7 @@ from gate.report.checks import check_table
 from gate.report.explain import Topic, explain
 from gate.report.figures import Figures, figures
 from gate.report.format import quantity, seconds
+from gate.report.grid import grid
 from gate.report.outcome import Outcome, counts_line, outcome
 from gate.report.style import Style
 from gate.report.text import one_line, tail
@@ -28,11 +27,11 @@ _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 # Header -> how to write it. The narrower the terminal, the fewer from the end are shown.
 _FIGURES: tuple[tuple[str, Callable[[Figures], str]], ...] = (
-    ("top-1 drop", lambda f: quantity(f.top1_drop_pp, "pp")),
+    ("top-1\ndrop", lambda f: quantity(f.top1_drop_pp, "pp")),
     ("SQNR", lambda f: quantity(f.sqnr_db, "dB")),
     ("speed-up", lambda f: quantity(f.speedup, "x")),
     ("smaller", lambda f: quantity(f.size_ratio, "x")),
-    ("rel. MSE", lambda f: quantity(f.relative_mse_percent, "%")),
+    ("relative\nMSE", lambda f: quantity(f.relative_mse_percent, "%")),
 )
 
 
@@ -80,9 +79,7 @@ def render(
     notes = [
         *_grouped("skipped", ((v.skipped, v.case_id) for v in verdicts if v.skipped)),
         *_grouped("baseline", ((v.baseline_note, v.case_id) for v in verdicts if _says(v))),
-        *_grouped(
-            "note", ((n, r.case.id) for r in results if r.observation for n in r.observation.notes)
-        ),
+        *_grouped("note", _notes(verdicts, results)),
         *_grouped("not applicable", ((pair.reason, pair.id) for pair in not_applicable)),
     ]
     if notes:
@@ -132,15 +129,7 @@ def _tabulated(rows: Sequence[_Row], layout: _Layout, style: Style) -> str:
             spec = row.spec
             body.append([row.spec, *[""] * (len(headers) - 1)])
         body.extend(_cells(row, layout, style, [write(row.figures) for _, write in picked]))
-    table = tabulate(
-        body,
-        headers=headers,
-        tablefmt="simple",
-        disable_numparse=True,
-        preserve_whitespace=True,
-        colalign=["left"] * (2 + len(Tier)) + ["right"] * len(picked),
-    )
-    lines = [line.rstrip() for line in table.split("\n")]
+    lines = grid(headers, body, right=range(2 + len(Tier), len(headers))).split("\n")
     if not layout.tier_words:
         lines.append(
             "N numerical, L layers, D device: P pass, F fail, E error, I inconclusive, "
@@ -153,7 +142,7 @@ def _tabulated(rows: Sequence[_Row], layout: _Layout, style: Style) -> str:
 def _cells(row: _Row, layout: _Layout, style: Style, figures_: list[str]) -> list[list[str]]:
     """Cells of one row, and rows that hold the rest of a name that is wider than its column."""
     width = layout.case_width
-    names = textwrap.wrap(row.pair, width - 2) if width is not None else [row.pair]
+    names = [row.pair] if width is None or len(row.pair) + 2 <= width else _split(row.pair, width)
     cells = [f"  {names[0]}", style.paint(row.outcome.value, row.outcome.value)]
     for tier in Tier:
         part = row.tiers.get(tier)
@@ -162,6 +151,14 @@ def _cells(row: _Row, layout: _Layout, style: Style, figures_: list[str]) -> lis
         cells.append(style.paint(text, word))
     rest = [[f"    {name}", *[""] * (len(cells) - 1 + len(figures_))] for name in names[1:]]
     return [[*cells, *figures_], *rest]
+
+
+def _split(pair: str, width: int) -> list[str]:
+    """Break before the target, and where that is not enough, anywhere."""
+    quantization, at, target = pair.partition("@")
+    return [
+        piece for half in (quantization, at + target) for piece in textwrap.wrap(half, width - 4)
+    ]
 
 
 def _tier_word(part: TierOutcome) -> str:
@@ -179,7 +176,7 @@ def _explained(verdict: Verdict, style: Style, *, verbose: bool) -> str:
             kept = tail(line.text, 200 if verbose else _OUTPUT_LINES)
             lines.append(f"  {line.topic}:")
             lines.extend(f"    | {printed}" for printed in kept.split("\n"))
-        else:
+        elif line.topic is not Topic.NOTE:  # told once for all cases, below
             lines.append(_wrapped(f"{line.topic}: {line.text}", style.width, "  "))
     if verbose and verdict.checks:
         lines.append(textwrap.indent(check_table(verdict.checks, style), "  "))
@@ -187,8 +184,16 @@ def _explained(verdict: Verdict, style: Style, *, verbose: bool) -> str:
 
 
 def _says(verdict: Verdict) -> bool:
-    """Whether the baseline's use is worth a line: anything but a comparison that took place."""
-    return verdict.baseline_note not in ("", "compared")
+    """Whether the baseline's use is worth a line: no comparison took place, and nothing said so yet."""
+    return verdict.baseline_note not in ("", "compared") and outcome(verdict) is Outcome.PASS
+
+
+def _notes(verdicts: Sequence[Verdict], results: Sequence[CaseResult]) -> Iterator[tuple[str, str]]:
+    for verdict in verdicts:
+        yield from ((note, verdict.case_id) for note in verdict.notes)
+    for result in results:
+        seen = result.observation
+        yield from ((note, result.case.id) for note in (seen.notes if seen else ()))
 
 
 def _grouped(label: str, pairs: Iterable[tuple[str, str]]) -> list[str]:

@@ -68,10 +68,9 @@ def _expected(
 ) -> TierOutcome:
     because = verdict.expected_failure
     if verdict.measured_status is Status.PASS:
+        wanted = verdict.expected_metrics
         named = {
-            t
-            for t in tiers
-            if any(c.rule in verdict.expected_metrics for c in checks_of(verdict, t))
+            c.tier for c in verdict.checks if wanted and c.tier in tiers and c.expected(wanted)
         }
         if not named or tier in named:
             note = f"expected to fail ({because}) but every check passed"
@@ -82,17 +81,7 @@ def _expected(
     return TierOutcome(tier=tier, status=status, checks=checks)
 
 
-def checks_of(verdict: Verdict, tier: Tier) -> tuple[Check, ...]:
-    """All checks of one tier, in order."""
-    return tuple(check for check in verdict.checks if check.tier is tier)
-
-
 def unexpected(verdict: Verdict, checks: Sequence[Check]) -> tuple[Check, ...]:
     """Failed checks that the spec's expected failure does not cover."""
-    if verdict.expected_failure is not None and not verdict.expected_metrics:
-        return ()
-    return tuple(
-        check
-        for check in checks
-        if check.status is Status.FAIL and check.rule not in verdict.expected_metrics
-    )
+    failed = (check for check in checks if check.status is Status.FAIL)
+    return tuple(check for check in failed if not check.expected(verdict.expected_metrics))
