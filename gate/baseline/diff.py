@@ -1,0 +1,132 @@
+"""What an update of a baseline would change, fact by fact."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from gate.core.baseline import Baseline
+from gate.core.status import Tier
+from gate.judge.comparison import REFERENCE_SUBJECT
+from gate.judge.contract import layer_changes
+from gate.judge.device import TIME_METRICS
+from gate.metrics.catalogue import BY_NAME, Direction
+
+NOISY_METRICS = TIME_METRICS | {"speedup", "peak_memory"}
+"""Metrics that two runs of the same thing do not agree in."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ValueChange:
+    """One metric of one subject; None where it is new or gone."""
+
+    tier: Tier
+    metric: str
+    subject: str
+    unit: str
+    old: float | None
+    new: float | None
+    better: bool | None
+    """None where neither is: new, gone, or the reference's own value."""
+
+    @property
+    def noisy(self) -> bool:
+        """Whether the metric changes from run to run by itself."""
+        return self.metric in NOISY_METRICS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FactChange:
+    """Something that is no metric: a layer, a digest, a version, the reference's pin."""
+
+    what: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaselineDiff:
+    """Old against new baseline of one case and environment class."""
+
+    case_id: str
+    environment_class: str
+    first: bool
+    """True where there was none before."""
+    values: tuple[ValueChange, ...]
+    layers: tuple[tuple[str, str], ...]
+    """(layer, what changed)."""
+    facts: tuple[FactChange, ...]
+
+    @property
+    def empty(self) -> bool:
+        """Whether both say the same (provenance aside)."""
+        return not (self.first or self.values or self.layers or self.facts)
+
+    @property
+    def loosens(self) -> tuple[ValueChange, ...]:
+        """Changes for the worse that noise does not explain: they need a reason."""
+        return tuple(c for c in self.values if c.better is False and not c.noisy)
+
+
+def diff(old: Baseline | None, new: Baseline) -> BaselineDiff:
+    """Compare two baselines of one case; ``old`` is None where there was none."""
+    return BaselineDiff(
+        case_id=new.case_id,
+        environment_class=new.environment.environment_class,
+        first=old is None,
+        values=tuple(_values(old, new)),
+        layers=layer_changes(old.layers, new.layers) if old is not None else (),
+        facts=tuple(_facts(old, new)) if old is not None else (),
+    )
+
+
+def _values(old: Baseline | None, new: Baseline) -> Iterator[ValueChange]:
+    before = {(v.tier, v.metric, v.subject): v for v in (old.values if old is not None else ())}
+    after = {(v.tier, v.metric, v.subject): v for v in new.values}
+    for key in [*after, *(key for key in before if key not in after)]:
+        then, now = before.get(key), after.get(key)
+        unit = (now or then or new.values[0]).unit
+        old_value = then.value if then is not None else None
+        new_value = now.value if now is not None else None
+        if old_value != new_value:
+            yield ValueChange(
+                tier=key[0],
+                metric=key[1],
+                subject=key[2],
+                unit=unit,
+                old=old_value,
+                new=new_value,
+                better=_better(key, old_value, new_value),
+            )
+
+
+def _better(key: tuple[Tier, str, str], old: float | None, new: float | None) -> bool | None:
+    info = BY_NAME.get(key[:2])
+    if old is None or new is None or info is None or key[2] == REFERENCE_SUBJECT:
+        return None
+    return new < old if info.direction is Direction.LOWER else new > old
+
+
+def _facts(old: Baseline, new: Baseline) -> Iterator[FactChange]:
+    before, after = dict(_fact_list(old)), dict(_fact_list(new))
+    for what in sorted({*before, *after}):
+        then, now = before.get(what, "absent"), after.get(what, "absent")
+        if then != now:
+            yield FactChange(what=what, old=then, new=now)
+
+
+def _fact_list(baseline: Baseline) -> Iterator[tuple[str, str]]:
+    environment = baseline.environment
+    yield "spec digest", baseline.spec_digest
+    yield "data digest", baseline.data_digest
+    for name, digest in baseline.artifacts.items():
+        yield f"{name} SHA-256", digest
+    yield "processor", environment.cpu_model
+    yield "engine", f"{environment.backend}/{environment.engine}"
+    yield "threads", str(environment.threads)
+    for name, version in environment.versions.items():
+        yield f"version of {name}", version
+    if baseline.pin is not None:
+        yield "reference output SHA-256", baseline.pin.output_sha256
+        yield "reference top-1 right", str(baseline.pin.top1_correct)
+        yield "evaluation samples", str(baseline.pin.samples)

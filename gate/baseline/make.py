@@ -1,0 +1,87 @@
+"""An observation that is accepted, as a baseline."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from gate import __version__
+from gate.core.baseline import Baseline, BaselineValue, Provenance
+from gate.core.case import Case
+from gate.core.observation import Observation
+from gate.judge.comparison import REFERENCE_SUBJECT
+from gate.judge.contract import baseline_layer
+from gate.judge.measure import Measured, measure
+from gate.metrics.catalogue import BY_NAME
+
+UNKNOWN = "unknown"
+
+
+def make_baseline(case: Case, observation: Observation, provenance: Provenance) -> Baseline:
+    """Keep every measurement that has a value, demanded or not, so that a tolerance that is added
+    later has something to count from; ``bool`` metrics need no memory."""
+    seen = observation.layers
+    return Baseline(
+        case_id=case.id,
+        environment=observation.environment,
+        spec_digest=observation.spec_digest,
+        data_digest=observation.data_digest,
+        artifacts=dict(observation.artifacts),
+        pin=observation.pin,
+        values=tuple(_values(measure(observation))),
+        layers=tuple(baseline_layer(row) for row in seen.candidate) if seen is not None else (),
+        provenance=provenance,
+    )
+
+
+def provenance_of(reason: str, folder: Path) -> Provenance:
+    """Who accepts, when, and at which commit (``+dirty`` where files are changed); ``unknown``
+    outside a git work tree."""
+    commit = _git(folder, "rev-parse", "HEAD")
+    if commit and _git(folder, "status", "--porcelain", "--untracked-files=no"):
+        commit += "+dirty"
+    author = os.environ.get("GIT_AUTHOR_NAME") or _git(folder, "config", "user.name")
+    return Provenance(
+        reason=reason,
+        commit=commit or UNKNOWN,
+        author=author or UNKNOWN,
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        gate_version=__version__,
+    )
+
+
+def _values(measured: Measured) -> Iterator[BaselineValue]:
+    for measurement in measured:
+        if measurement.value is not None and measurement.unit != "bool":
+            yield BaselineValue(
+                tier=measurement.tier,
+                metric=measurement.metric,
+                subject=measurement.subject,
+                value=measurement.value,
+                unit=measurement.unit,
+            )
+    for (tier, metric), value in measured.reference.items():
+        yield BaselineValue(
+            tier=tier,
+            metric=metric,
+            subject=REFERENCE_SUBJECT,
+            value=value,
+            unit=BY_NAME[tier, metric].unit,
+        )
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    try:
+        done = subprocess.run(  # noqa: S603 - fixed words and a folder, no shell
+            ["git", "-C", str(folder), *arguments],  # noqa: S607 - the user's own git
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""  # no git: said as "unknown" in the baseline
+    return done.stdout.strip() if done.returncode == 0 else ""

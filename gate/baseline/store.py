@@ -1,0 +1,198 @@
+"""Where baselines lie, and the only code that reads and writes them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
+from urllib.parse import quote
+
+from gate.baseline.errors import BaselineError
+from gate.baseline.text import WAY_OUT, parse, render
+from gate.baseline.transaction import interrupted, locked, replace_all
+from gate.core.baseline import (
+    Baseline,
+    BaselineBroken,
+    BaselineFound,
+    BaselineLookup,
+    BaselineMissing,
+    BaselineNotComparable,
+)
+from gate.core.environment import Environment
+
+SIZE_LIMIT = 16 * 1024**2
+"""Bytes; a baseline of a thousand layers is below one megabyte."""
+_NAME_LIMIT = 160
+
+
+class BaselineStore:
+    """Folder of baselines: ``<spec>/<quantization>@<target>/<environment class>.json``."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def path(self, case_id: str, environment: Environment) -> Path:
+        """Where the baseline of a case and environment class is, or would be."""
+        return self.folder(case_id) / f"{_file_name(environment.environment_class)}.json"
+
+    def folder(self, case_id: str) -> Path:
+        """Folder of all baselines of one case."""
+        return self.root.joinpath(*(_file_name(part) for part in case_id.split("/", 1)))
+
+    def lookup(self, case_id: str, environment: Environment) -> BaselineLookup:
+        """Find the baseline that a run in ``environment`` can be compared with. Never raises for
+        what is in a file: that is what ``BaselineBroken`` is for.
+
+        Raises:
+            BaselineError: an interrupted update cannot be finished.
+        """
+        self._finish_interrupted()
+        path = self.path(case_id, environment)
+        if not os.path.lexists(path):
+            return self._elsewhere(case_id, environment, path)
+        try:
+            baseline = self.read(path)
+        except BaselineError as error:
+            return BaselineBroken(path=str(path), reason=str(error))
+        fault = _foreign(baseline, case_id, environment.environment_class)
+        if fault:
+            return BaselineBroken(path=str(path), reason=fault)
+        return BaselineFound(baseline=baseline)
+
+    def read(self, path: Path) -> Baseline:
+        """Read one file.
+
+        Raises:
+            BaselineError: missing, too large, leading out of the folder, or not what ``render``
+                wrote. The message does not name the file.
+        """
+        try:
+            if not path.resolve().is_relative_to(self.root.resolve()):
+                raise BaselineError(f"it is a link that leads out of {self.root}; {WAY_OUT}")
+            with path.open("rb") as file:
+                raw = file.read(SIZE_LIMIT + 1)
+        except OSError as error:
+            raise BaselineError(f"it cannot be read ({error.strerror}); {WAY_OUT}") from None
+        if len(raw) > SIZE_LIMIT:
+            raise BaselineError(f"it is larger than {SIZE_LIMIT} bytes; {WAY_OUT}")
+        try:
+            text = raw.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise BaselineError(f"it is not UTF-8 text ({error.reason}); {WAY_OUT}") from None
+        return parse(text)
+
+    def check(self, path: Path) -> Baseline:
+        """Read one file and check that it lies where its content belongs.
+
+        Raises:
+            BaselineError: as ``read``, or misplaced.
+        """
+        baseline = self.read(path)
+        expected = self.path(baseline.case_id, baseline.environment)
+        if expected != path:
+            raise BaselineError(f"it belongs to {expected}; move it there, or delete it")
+        return baseline
+
+    def files(self, case_id: str | None = None) -> tuple[Path, ...]:
+        """All baseline files (of one case), sorted; hidden files are not baselines."""
+        self._finish_interrupted()
+        start = self.root if case_id is None else self.folder(case_id)
+        if not start.is_dir():
+            return ()
+        found = (path for path in start.rglob("*.json") if not path.name.startswith("."))
+        return tuple(sorted(found))
+
+    def write_all(self, baselines: Sequence[Baseline]) -> tuple[Path, ...]:
+        """Write baselines, all of them or none.
+
+        Raises:
+            BaselineError: a number is not finite, two belong to one place, the disk is full, the
+                folder is not writable or leads elsewhere, or another process holds the lock.
+        """
+        texts: dict[Path, str] = {}
+        for baseline in baselines:
+            path = self.path(baseline.case_id, baseline.environment)
+            if path in texts:
+                raise BaselineError(f"{path}: two baselines for one place")
+            texts[path] = render(baseline)
+        with locked(self.root):
+            replace_all(self.root, self._resolved(texts))
+        return tuple(texts)
+
+    def remove(self, paths: Iterable[Path]) -> None:
+        """Delete baseline files, all of them or none.
+
+        Raises:
+            BaselineError: as ``write_all``.
+        """
+        with locked(self.root):
+            replace_all(self.root, {}, tuple(self._resolved(dict.fromkeys(paths, ""))))
+
+    def _resolved(self, texts: Mapping[Path, str]) -> dict[Path, str]:
+        """The same with parents resolved: a folder that is a link must not lead a write away."""
+        home = self.root.resolve()
+        resolved = {path.parent.resolve() / path.name: text for path, text in texts.items()}
+        for path in resolved:
+            if not path.is_relative_to(home):
+                raise BaselineError(f"{path}: leads out of {self.root}; nothing was changed")
+        return resolved
+
+    def _finish_interrupted(self) -> None:
+        if interrupted(self.root):
+            with locked(self.root):
+                pass  # taking the lock repairs
+
+    def _elsewhere(self, case_id: str, here: Environment, path: Path) -> BaselineLookup:
+        folder = self.folder(case_id)
+        others = sorted(p for p in folder.glob("*.json") if not p.name.startswith("."))
+        if not others:
+            return BaselineMissing(path=str(path))
+        reasons = []
+        for other in others:
+            try:
+                there = self.read(other).environment
+                reasons.append(f"{there.environment_class} ({_class_differences(here, there)})")
+            except BaselineError:
+                reasons.append(f"{other.stem} (unreadable)")
+        return BaselineNotComparable(
+            reason=f"this is {here.environment_class}; recorded on {'; '.join(reasons)}"
+        )
+
+
+def _class_differences(here: Environment, there: Environment) -> str:
+    differences = [
+        f"{name} {theirs} there, {ours} here"
+        for name, theirs, ours in (
+            ("system", there.system, here.system),
+            ("machine", there.machine, here.machine),
+        )
+        if theirs != ours
+    ]
+    for text, flags in (
+        ("not here", set(there.isa) - set(here.isa)),
+        ("only here", set(here.isa) - set(there.isa)),
+    ):
+        if flags:
+            differences.append(f"{', '.join(sorted(flags))} {text}")
+    return "; ".join(differences)
+
+
+def _foreign(baseline: Baseline, case_id: str, environment_class: str) -> str:
+    if baseline.case_id != case_id:
+        return f"it is the baseline of {baseline.case_id}, not of {case_id}; {WAY_OUT}"
+    found = baseline.environment.environment_class
+    if found != environment_class:
+        return f"it was recorded on {found}, not on {environment_class}; {WAY_OUT}"
+    return ""
+
+
+def _file_name(name: str) -> str:
+    """A name as one path component: no separator, not hidden, not ``..``, not too long."""
+    escaped = quote(name, safe="@")
+    if escaped.startswith("."):
+        escaped = f"%2E{escaped[1:]}"
+    if len(escaped) > _NAME_LIMIT:
+        # The content is checked on reading, so a collision would be found, never used.
+        escaped = f"{escaped[:_NAME_LIMIT]}~{sha256(name.encode()).hexdigest()[:12]}"
+    return escaped
