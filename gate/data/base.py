@@ -39,7 +39,9 @@ class DataSource(Protocol):
     name: ClassVar[str]
     options_schema: ClassVar[Mapping[str, JsonValue]]
 
-    def unavailable(self) -> str | None: ...
+    def unavailable(self) -> str | None:
+        """Why this source cannot work here and how to get it; None where it can."""
+        ...
 
     def open(self, options: Options) -> Dataset:
         """Raises DataError where the data is missing or malformed."""

@@ -1,0 +1,73 @@
+"""A data set held in arrays: what the npz, digits and python sources hand out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from gate.core.tensors import Array
+from gate.data.base import DataError
+
+
+class ArrayDataset:
+    """Samples along the first axis of one array, or of several named by model input.
+
+    Args:
+        inputs: one array, or input name -> array; real numbers, equal first axes. Memory-mapped
+            arrays are read a sample at a time.
+        labels: integer class indices, shape (samples,), or None.
+        origin: where the arrays come from, for messages.
+
+    Raises:
+        DataError: first axes or types that do not fit together, or no sample.
+    """
+
+    def __init__(
+        self, inputs: Array | Mapping[str, Array], labels: Array | None, *, origin: str
+    ) -> None:
+        named = dict(inputs) if isinstance(inputs, Mapping) else {"": inputs}
+        if not named:
+            raise DataError(f"{origin}: there is no input array")
+        for name, array in named.items():
+            if array.ndim == 0 or array.dtype.kind not in "fiub":
+                raise DataError(
+                    f"{origin}: inputs{f' {name!r}' if name else ''} must be numbers with a first "
+                    f"axis of samples, got {array.dtype} of shape {list(array.shape)}"
+                )
+        counts = {name: len(array) for name, array in named.items()}
+        if labels is not None:
+            if labels.ndim != 1 or labels.dtype.kind not in "iu":
+                raise DataError(
+                    f"{origin}: labels must be integers of shape (samples,), got {labels.dtype} of "
+                    f"shape {list(labels.shape)}"
+                )
+            counts["labels"] = len(labels)
+        if len(set(counts.values())) > 1:
+            each = ", ".join(f"{name or 'inputs'}: {count}" for name, count in counts.items())
+            raise DataError(f"{origin}: the numbers of samples differ ({each})")
+        self._arrays = named
+        self._labels = labels
+        self._single = not isinstance(inputs, Mapping)
+        self._count = next(iter(counts.values()))
+
+    def __len__(self) -> int:
+        return self._count
+
+    def raw(self, index: int) -> Array | dict[str, Array]:
+        """One sample, without a batch axis."""
+        if self._single:
+            return np.asarray(self._arrays[""][index])
+        return {name: np.asarray(array[index]) for name, array in self._arrays.items()}
+
+    def label(self, index: int) -> int | None:
+        """Class index, or None without labels."""
+        return None if self._labels is None else int(self._labels[index])
+
+    def identity(self, index: int) -> bytes:
+        """Name, type, shape and bytes of each array of the sample."""
+        parts = []
+        for name, array in sorted(self._arrays.items()):
+            sample = np.asarray(array[index])
+            parts.append(f"{name}:{sample.dtype.str}:{sample.shape}:".encode() + sample.tobytes())
+        return b"".join(parts)
