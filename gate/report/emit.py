@@ -12,12 +12,12 @@ from gate.core.case import NotApplicable
 from gate.core.result import CaseResult
 from gate.core.status import ExitCode
 from gate.core.verdict import Verdict
-from gate.report.outcome import exit_code
+from gate.judge.summary import summarize
 from gate.report.style import style_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options that choose the outputs."""
+    """Add the options that choose the outputs, and those that decide the exit code."""
     group = parser.add_argument_group("reports")
     group.add_argument(
         "--json", action="store_true", help="print the JSON report in place of the table"
@@ -37,6 +37,7 @@ def emit(
     options: argparse.Namespace,
     *,
     not_applicable: Sequence[NotApplicable] = (),
+    interrupted: bool = False,
     stream: TextIO | None = None,
 ) -> int:
     """Write every output that ``options`` ask for and return the exit code.
@@ -46,10 +47,18 @@ def emit(
     not reported a pass.
     """
     stream = stream or sys.stdout
+    summary = summarize(
+        verdicts,
+        require=options.require,
+        allow_inconclusive=options.allow_inconclusive,
+        interrupted=interrupted,
+    )
     if options.json:
         from gate.report import json_report
 
-        text = json_report.render(verdicts, results, not_applicable=not_applicable)
+        text = json_report.render(
+            verdicts, results, not_applicable=not_applicable, exit_code=summary.exit_code
+        )
     else:
         from gate.report import table
 
@@ -64,7 +73,6 @@ def emit(
     encoding = stream.encoding or "utf-8"
     stream.write(text.encode(encoding, errors="replace").decode(encoding))
     stream.flush()
-    code = exit_code(verdicts)
     written = True
     if options.junit is not None:
         from gate.report import junit
@@ -75,7 +83,7 @@ def emit(
 
         page = markdown.render(verdicts, results, not_applicable=not_applicable)
         written &= _write(options.markdown, page)
-    return code if written else max(code, ExitCode.INFRASTRUCTURE)
+    return summary.exit_code if written else max(summary.exit_code, ExitCode.INFRASTRUCTURE)
 
 
 def _write(path: Path, text: str) -> bool:

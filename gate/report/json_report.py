@@ -19,9 +19,10 @@ from gate.core.convert import to_plain
 from gate.core.observation import Observation
 from gate.core.result import CaseResult
 from gate.core.verdict import Check, Verdict
+from gate.judge.summary import summarize
 from gate.report.explain import explain, first_check
 from gate.report.figures import figures
-from gate.report.outcome import Outcome, exit_code, outcome
+from gate.report.outcome import Outcome, outcome
 from gate.report.tiers import shown_tiers, tier_outcomes
 
 REPORT_SCHEMA = 1
@@ -33,8 +34,11 @@ def render(
     results: Sequence[CaseResult],
     *,
     not_applicable: Sequence[NotApplicable] = (),
+    exit_code: int | None = None,
 ) -> str:
     """Write the report as one JSON document, keys in a fixed order, a newline at the end.
+
+    ``exit_code`` is that of the command; None takes the one that no option has changed.
 
     A number that is not finite is written as ``"nan"``, ``"inf"`` or ``"-inf"``: JSON has no word
     for it, and null means that there is no number.
@@ -44,7 +48,7 @@ def render(
     document = {
         "schema": REPORT_SCHEMA,
         "gate_version": __version__,
-        "exit_code": exit_code(verdicts),
+        "exit_code": summarize(verdicts).exit_code if exit_code is None else exit_code,
         "counts": {word.value: counted[word] for word in Outcome},
         "cases": [_case(verdict, by_id.get(verdict.case_id)) for verdict in verdicts],
         "not_applicable": [to_plain(pair) for pair in not_applicable],

@@ -1,12 +1,12 @@
-"""What a whole run came to: counts, exit code, and the word for each case."""
+"""The word for each case in a report, and how many there are of each."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from enum import StrEnum
 
-from gate.core.status import ExitCode, Status, worst
+from gate.core.status import Status
 from gate.core.verdict import Verdict
 
 
@@ -58,17 +58,3 @@ def counts_line(verdicts: Sequence[Verdict], not_applicable: int = 0) -> str:
 
 def _plural(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
-
-
-_EXIT = {
-    Status.PASS: ExitCode.PASS,
-    Status.SKIPPED: ExitCode.PASS,
-    Status.FAIL: ExitCode.FAIL,
-    Status.ERROR: ExitCode.INFRASTRUCTURE,
-    Status.INCONCLUSIVE: ExitCode.INCONCLUSIVE,
-}
-
-
-def exit_code(verdicts: Iterable[Verdict]) -> int:
-    """Exit code of a run or a judging: the worst verdict decides, and no verdict at all is an error."""
-    return _EXIT[worst(verdict.status for verdict in verdicts)]
