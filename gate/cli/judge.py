@@ -1,0 +1,132 @@
+"""``gate judge``: judge stored results again, without running anything."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from gate.baseline.errors import BaselineError
+from gate.baseline.store import BaselineStore
+from gate.core.case import Case
+from gate.core.convert import MalformedRecordError, to_plain
+from gate.core.result import CaseResult
+from gate.core.status import ExitCode
+from gate.report.emit import add_arguments as add_report_arguments
+from gate.report.emit import emit
+from gate.report.verdicts import judged_all
+from gate.run.job import read_record
+from gate.run.store import RUN_FILE, StoredRunError, read_run
+from gate.spec.diagnostics import SpecError
+from gate.spec.load import load_specs
+from gate.spec.matrix import plan
+from gate.spec.project import project_root
+
+
+class _InputError(Exception):
+    """Files that cannot be judged; the message is for the user."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command line."""
+    parser.add_argument(
+        "observations",
+        nargs="+",
+        type=Path,
+        metavar="OBSERVATIONS",
+        help="folder of a run (.gate/runs/latest) or single result files of one",
+    )
+    parser.add_argument(
+        "--spec",
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="judge by the tolerances that this spec (or folder) has now, instead of those of the run",
+    )
+    parser.add_argument(
+        "--baselines",
+        type=Path,
+        metavar="DIR",
+        help="folder of baselines (default: baselines/ of the project)",
+    )
+    add_report_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Judge, report, and return the exit code that the run would have had."""
+    try:
+        results = _read_all(args.observations)
+        if args.spec:
+            results = _with_specs(results, args.spec)
+        baselines = BaselineStore(args.baselines or project_root() / "baselines")
+        verdicts = judged_all(results, baselines)
+    except SpecError as error:
+        sys.stderr.write(f"{error}\n")
+        return ExitCode.USAGE
+    except (_InputError, StoredRunError, BaselineError) as error:
+        sys.stderr.write(f"gate judge: {error}\n")
+        return ExitCode.INFRASTRUCTURE
+    return emit(verdicts, results, args)
+
+
+def _read_all(paths: Sequence[Path]) -> list[CaseResult]:
+    """Results of every path, in order; two results of one case are an error."""
+    origin: dict[str, Path] = {}
+    results: list[CaseResult] = []
+    for path in paths:
+        for result in _read(path):
+            known = origin.setdefault(result.case.id, path)
+            if known != path:
+                raise _InputError(f"{path}: holds {result.case.id}, which {known} holds already")
+            results.append(result)
+    return results
+
+
+def _read(path: Path) -> list[CaseResult]:
+    if path.is_dir():
+        return read_run(path)
+    if path.name == RUN_FILE:
+        return read_run(path.parent)
+    try:
+        return [read_record(path, CaseResult)]
+    except FileNotFoundError:
+        raise _InputError(f"{path}: no such file or folder") from None
+    except (OSError, MalformedRecordError) as error:
+        raise _InputError(f"{path}: is no result of 'gate run': {error}") from error
+
+
+def _with_specs(results: Sequence[CaseResult], paths: Sequence[str]) -> list[CaseResult]:
+    """The same facts beside the cases as the specs describe them now."""
+    now = {case.id: case for case in plan(load_specs(paths)).cases}
+    return [replace(result, case=_rejudged(result.case, now)) for result in results]
+
+
+def _rejudged(stored: Case, now: Mapping[str, Case]) -> Case:
+    """The case of today's specs; what was run must still be what they describe."""
+    case = now.get(stored.id)
+    if case is None:
+        raise _InputError(f"{stored.id}: the specs given have no such case")
+    changed = [
+        name
+        for name in ("model", "data", "quantization", "target")
+        if _portable(to_plain(getattr(case, name))) != _portable(to_plain(getattr(stored, name)))
+    ]
+    if changed:
+        raise _InputError(
+            f"{stored.id}: {', '.join(changed)} changed in the spec since the run, so its results"
+            " say nothing about it; run it again"
+        )
+    return case
+
+
+def _portable(value: Any) -> Any:
+    """Plain values with absolute paths cut down to their names: a run's folder may have moved to
+    another machine, and what the files held is compared by digest."""
+    if isinstance(value, Mapping):
+        return {key: _portable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_portable(item) for item in value]
+    return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
