@@ -1,0 +1,183 @@
+"""What the schema cannot say: names that must match something, pairs that must be possible."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from fnmatch import fnmatchcase
+
+from gate.core.spec import Override, Spec
+from gate.spec import formats
+from gate.spec.diagnostics import Diagnostic, name_or_list, shown
+from gate.spec.matrix import Pair, demanded, matches, overrides_of, wanted_pairs
+from gate.spec.nodes import Mapping, Node, Path, Scalar, Sequence, at, child, dotted, key_position
+
+_AXES = {"quantization": "quantizations", "target": "targets"}
+_CLASSES = frozenset({"top1", "top5", "top1_drop", "top5_drop", "top1_agreement", "kl_divergence"})
+_OVERRIDES: Path = ("tolerances", "overrides")
+
+
+def check_globs(root: Node) -> Iterator[Diagnostic]:
+    """Every glob of ``matrix`` and of the overrides matches a name. Needs no schema-clean document."""
+    places: list[tuple[Path, Node]] = []
+    for key in ("include", "exclude"):
+        places.extend(_numbered(root, ("matrix", key)))
+    places.extend(
+        ((*path, "when"), when)
+        for path, item in _numbered(root, _OVERRIDES)
+        if (when := child(item, "when")) is not None
+    )
+    for path, pair in places:
+        for axis, section in _AXES.items():
+            glob = child(pair, axis)
+            known = child(root, section)
+            if not isinstance(glob, Scalar) or not isinstance(glob.value, str):
+                continue
+            if not isinstance(known, Mapping) or not glob.value:
+                continue
+            if not any(fnmatchcase(name, glob.value) for name in known.entries):
+                yield Diagnostic(
+                    position=glob.position,
+                    path=dotted((*path, axis)),
+                    message=f"'{shown(glob.value)}' matches none of the {section}",
+                    hint=name_or_list(glob.value, known.entries),
+                )
+
+
+def check_spec(spec: Spec, root: Node) -> list[Diagnostic]:
+    """What is wrong with a spec that follows the schema."""
+    pairs = list(wanted_pairs(spec))
+    if not pairs:
+        return [_fault(root, ("matrix",), "leaves no pair of quantization and target")]
+    return [
+        *_calibration(spec, root, pairs),
+        *_impossible(spec, root, pairs),
+        *_overrides(spec, root, pairs),
+        *_demands(spec, root, pairs),
+        *_task(spec),
+    ]
+
+
+def check_together(specs: Iterable[Spec]) -> Iterator[Diagnostic]:
+    """Ids are distinct over all files: cases and baselines are known by them."""
+    first: dict[str, Spec] = {}
+    for spec in specs:
+        other = first.setdefault(spec.id, spec)
+        if other is not spec and spec.where is not None:
+            yield Diagnostic(
+                position=spec.where,
+                path="id",
+                message=f"the id '{spec.id}' is already that of {other.path}",
+                hint="the id is the file's stem where none is given",
+            )
+
+
+def _fault(root: Node, path: Path, message: str, hint: str = "") -> Diagnostic:
+    return Diagnostic(
+        position=key_position(root, path), path=dotted(path), message=message, hint=hint
+    )
+
+
+def _numbered(root: Node, path: Path) -> Iterator[tuple[Path, Node]]:
+    node: Node | None = root
+    for key in path:
+        node = child(node, str(key)) if node is not None else None
+    if isinstance(node, Sequence):
+        for index, item in enumerate(node.items):
+            yield (*path, index), item
+
+
+def _calibration(spec: Spec, root: Node, pairs: list[Pair]) -> Iterator[Diagnostic]:
+    if spec.data.calibration is not None:
+        return
+    for quantization in dict.fromkeys(quantization.name for quantization, _ in pairs):
+        method = next(q.method for q in spec.quantizations if q.name == quantization)
+        if formats.needs_calibration(method):
+            yield _fault(
+                root,
+                ("quantizations", quantization),
+                f"{method} needs calibration samples",
+                "give data.calibration",
+            )
+
+
+def _impossible(spec: Spec, root: Node, pairs: list[Pair]) -> Iterator[Diagnostic]:
+    """A quantization or a target that takes part in no possible case."""
+    reasons = {
+        (quantization.name, target.name): formats.mismatch(spec.model, quantization, target)
+        for quantization, target in pairs
+    }
+    for axis, (section, names) in enumerate(
+        (
+            ("quantizations", [q.name for q in spec.quantizations]),
+            ("targets", [t.name for t in spec.targets]),
+        )
+    ):
+        for name in names:
+            own = [reason for pair, reason in reasons.items() if pair[axis] == name]
+            if not own:
+                yield _fault(root, (section, name), "the matrix leaves no pair with it")
+            elif all(own):
+                why = "; ".join(dict.fromkeys(reason for reason in own if reason))
+                yield _fault(root, (section, name), f"no pair with it can exist: {why}")
+
+
+def _overrides(spec: Spec, root: Node, pairs: list[Pair]) -> Iterator[Diagnostic]:
+    for index, override in enumerate(spec.overrides):
+        path = (*_OVERRIDES, index)
+        if not (override.expect_fail or override.tolerances or override.drop):
+            yield _fault(root, path, "changes nothing", "give expect, tolerances or drop")
+        chosen = [
+            (q.name, t.name)
+            for q, t in pairs
+            if matches((q.name, t.name), (override.quantization, override.target))
+        ]
+        if not chosen:
+            yield _fault(root, (*path, "when"), "the matrix leaves no pair that it matches")
+            continue
+        yield from _names_of(spec, root, index, override, chosen)
+
+
+def _names_of(
+    spec: Spec, root: Node, index: int, override: Override, chosen: list[tuple[str, str]]
+) -> Iterator[Diagnostic]:
+    """Metrics that an override names are demanded of some case that it changes."""
+    before: set[str] = set()
+    after: set[str] = set()
+    for quantization, target in chosen:
+        all_of_pair = overrides_of(spec, quantization, target)
+        place = all_of_pair.index(override)
+        before |= {f"{t.tier}.{t.metric}" for t in demanded(spec.tolerances, all_of_pair[:place])}
+        after |= {t.metric for t in demanded(spec.tolerances, all_of_pair)}
+    path = (*_OVERRIDES, index)
+    checks: tuple[tuple[str, tuple[str, ...], Callable[[str], bool]], ...] = (
+        ("drop", override.drop, before.__contains__),
+        ("metrics", override.expect_metrics, after.__contains__),
+    )
+    for key, names, known in checks:
+        for place, name in enumerate(names):
+            if not known(name):
+                message = f"{name} is not demanded of the cases that this override changes"
+                where = (*path, key, place)
+                yield Diagnostic(
+                    position=at(root, where).position, path=dotted(where), message=message
+                )
+
+
+def _demands(spec: Spec, root: Node, pairs: list[Pair]) -> Iterator[Diagnostic]:
+    for quantization, target in pairs:
+        overrides = overrides_of(spec, quantization.name, target.name)
+        if not demanded(spec.tolerances, overrides):
+            name = f"{quantization.name}@{target.name}"
+            yield _fault(root, ("tolerances",), f"nothing is demanded of {name}")
+
+
+def _task(spec: Spec) -> Iterator[Diagnostic]:
+    if spec.model.task != "regression":
+        return
+    for tolerance in (*spec.tolerances, *(t for o in spec.overrides for t in o.tolerances)):
+        if tolerance.metric in _CLASSES and tolerance.where is not None:
+            yield Diagnostic(
+                position=tolerance.where,
+                path=f"tolerances.{tolerance.tier}.{tolerance.metric}",
+                message=f"{tolerance.metric} needs classes, the task is regression",
+            )

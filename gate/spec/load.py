@@ -1,0 +1,121 @@
+"""Files and directories on the command line -> specs, or every mistake in them at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from gate.core.spec import Spec
+from gate.spec.build import Builder
+from gate.spec.checks import check_globs, check_spec, check_together
+from gate.spec.diagnostics import Diagnostic, SpecError, whole_file
+from gate.spec.extends import Extender
+from gate.spec.nodes import Mapping, child, plain
+from gate.spec.nodes import Sequence as NodeList
+from gate.spec.reader import SUFFIXES
+from gate.spec.tolerances import TolerancesReader
+from gate.spec.validate import describe, validate
+
+
+def load_specs(paths: Sequence[str]) -> list[Spec]:
+    """Read every spec under ``paths``, in order; the files of a directory sorted by name.
+
+    Hidden files, names that start with ``_`` and what is under such directories are shared fragments
+    and left out, unless named themselves.
+
+    Raises:
+        SpecError: with all diagnostics of all files; also where there is no spec at all.
+    """
+    files, diagnostics = find(paths)
+    extender = Extender()
+    specs: list[Spec] = []
+    for name in files:
+        spec, found = _load(name, extender)
+        diagnostics.extend(found)
+        if spec is not None:
+            specs.append(spec)
+    diagnostics.extend(check_together(specs))
+    if diagnostics:
+        raise SpecError(diagnostics)
+    return specs
+
+
+def find(paths: Sequence[str]) -> tuple[list[str], list[Diagnostic]]:
+    """Names of the spec files under ``paths``, each once, with forward slashes."""
+    names: dict[Path, str] = {}
+    diagnostics: list[Diagnostic] = []
+    for given in paths:
+        found = [Path(given)] if not _is_dir(given) else sorted(_walk(Path(given)))
+        if not found:
+            diagnostics.append(whole_file(_name(Path(given)), "no spec in this directory"))
+        for path in found:
+            if path.suffix not in SUFFIXES:
+                expected = ", ".join(SUFFIXES)
+                diagnostics.append(
+                    whole_file(_name(path), f"a spec is one of {expected} or a directory of them")
+                )
+                continue
+            names.setdefault(_resolved(path), _name(path))
+    if not paths:
+        diagnostics.append(whole_file(".", "no spec was given"))
+    return list(names.values()), diagnostics
+
+
+def _load(name: str, extender: Extender) -> tuple[Spec | None, list[Diagnostic]]:
+    """One file; the spec only where nothing is wrong with it."""
+    root, diagnostics = extender.read(Path(name), name)
+    if root is None:
+        return None, diagnostics
+    if not isinstance(root, Mapping):
+        fault = whole_file(name, f"expected a mapping, found {describe(plain(root))}")
+        return None, [*diagnostics, fault]
+    found = [*validate(root), *_tolerances(root), *check_globs(root)]
+    if not diagnostics and not found:
+        builder = Builder(root, name)
+        spec = builder.build()
+        found = [*builder.diagnostics, *check_spec(spec, root)]
+        if not found:
+            return spec, []
+    # A value that could not be read is not to be blamed for its kind as well.
+    blamed = {d.position for d in diagnostics}
+    return None, [*diagnostics, *(d for d in found if d.position not in blamed)]
+
+
+def _tolerances(root: Mapping) -> list[Diagnostic]:
+    """What is wrong with tolerances, whatever else is wrong with the document."""
+    reader = TolerancesReader()
+    node = child(root, "tolerances")
+    reader.read(node, ("tolerances",))
+    overrides = child(node, "overrides") if node is not None else None
+    for index, item in enumerate(overrides.items if isinstance(overrides, NodeList) else ()):
+        reader.read(child(item, "tolerances"), ("tolerances", "overrides", index, "tolerances"))
+    return reader.diagnostics
+
+
+def _is_dir(given: str) -> bool:
+    try:
+        return Path(given).is_dir()
+    except ValueError:  # a NUL in the name; reading it says so
+        return False
+
+
+def _walk(folder: Path) -> Iterable[Path]:
+    for entry in folder.iterdir():
+        if entry.name.startswith((".", "_")):
+            continue
+        if entry.is_dir():
+            yield from _walk(entry)
+        elif entry.suffix in SUFFIXES:
+            yield entry
+
+
+def _name(path: Path) -> str:
+    # Names that are not UTF-8 must not break the printing of a diagnostic.
+    return path.as_posix().encode("utf-8", "backslashreplace").decode()
+
+
+def _resolved(path: Path) -> Path:
+    try:
+        return path.resolve()
+    except (OSError, ValueError, RuntimeError):  # a loop of links; reading it says so
+        return path
