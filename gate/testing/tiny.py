@@ -1,0 +1,92 @@
+"""A tiny network with what quantizers meet everywhere: conv + BN + ReLU, a residual sum, a linear head."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gate.core.artifact import Format
+from gate.core.canonical import JsonValue
+from gate.core.spec import InputSpec, ModelSpec, TargetSpec
+from gate.core.tensors import TensorMap
+from gate.models.base import LoadedModel
+from gate.models.conversions import convert
+from gate.models.hashing import module_bytes, module_sha256
+
+if TYPE_CHECKING:
+    from torch import nn
+
+INPUT = "image"
+SHAPE = (3, 12, 12)
+
+
+def tiny_batches(count: int = 4, size: int = 16, *, seed: int = 0) -> list[TensorMap]:
+    """Smooth non-negative float32 images, shape (size, 3, 12, 12), the same for the same seed."""
+    generator = np.random.default_rng(seed)
+    coarse = generator.random((count, size, 3, 4, 4), dtype=np.float32)
+    images = coarse.repeat(3, axis=3).repeat(3, axis=4)
+    return [{INPUT: batch} for batch in images]
+
+
+def tiny_module() -> nn.Module:
+    """The network, in evaluation mode, BN statistics taken from ``tiny_batches``."""
+    import torch
+    from torch import nn
+
+    from gate.testing._tiny_net import TinyNet
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        module = TinyNet()
+    norms = [part for part in module.modules() if isinstance(part, nn.BatchNorm2d)]
+    for norm in norms:
+        norm.momentum = None  # a cumulative mean over the batches
+    with torch.no_grad():
+        module.train()
+        for batch in tiny_batches(seed=1):
+            module(torch.from_numpy(batch[INPUT]))
+    for norm in norms:
+        norm.momentum = 0.1
+    return module.eval()
+
+
+def tiny_model(format: Format, out_dir: Path) -> LoadedModel:  # noqa: A002 - the artifact's word
+    """The network as a loaded model of ``format``; files are written under ``out_dir``."""
+    import torch
+
+    module = tiny_module()
+    spec = ModelSpec(
+        id="tiny",
+        task="image-classification",
+        source="python",
+        options={},
+        inputs={INPUT: InputSpec(shape=("N", *SHAPE), dtype="float32")},
+    )
+    model = LoadedModel(
+        format=Format.TORCH_MODULE,
+        sha256=module_sha256(module),
+        size_bytes=module_bytes(module),
+        spec=spec,
+        module=module,
+    )
+    if format is not Format.EXPORTED:
+        return convert(model, format, out_dir=out_dir)
+    example = (torch.from_numpy(tiny_batches()[0][INPUT]),)
+    program: Any = torch.export.export(
+        module, example, dynamic_shapes=({0: torch.export.Dim("N")},)
+    )
+    return LoadedModel(
+        format=Format.EXPORTED, sha256=model.sha256, size_bytes=0, spec=spec, module=program
+    )
+
+
+def target_for(
+    backend: str, options: Mapping[str, JsonValue] | None = None, *, threads: int = 1
+) -> TargetSpec:
+    """A target of ``backend``."""
+    return TargetSpec(
+        name="kit", backend=backend, threads=threads, dedicated=False, options=dict(options or {})
+    )
