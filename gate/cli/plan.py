@@ -1,0 +1,161 @@
+"""``gate plan``: the cases, what each will run, on how many samples and about how long."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from gate.core.case import Case, Plan
+from gate.core.spec import SampleSpec
+from gate.core.status import ExitCode
+from gate.spec.diagnostics import SpecError
+from gate.spec.load import load_specs
+from gate.spec.matrix import SelectError, plan
+from gate.spec.project import project_root
+from gate.spec.skips import skip_reason
+
+RUNS = ".gate/runs"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the command."""
+    parser.add_argument("paths", nargs="+", metavar="PATH", help="a spec or a directory of specs")
+    parser.add_argument(
+        "--select",
+        action="append",
+        default=[],
+        metavar="GLOB",
+        help="only cases whose id matches (several: any of them)",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the plan."""
+    try:
+        planned = plan(load_specs(args.paths), args.select)
+    except (SpecError, SelectError) as error:
+        sys.stderr.write(f"{error}\n")
+        return ExitCode.USAGE
+    seconds, unreadable = past_seconds(project_root() / RUNS)
+    skips = {case.id: skip_reason(case) for case in planned.cases}
+    if args.json:
+        sys.stdout.write(_json(planned, seconds, skips))
+    else:
+        sys.stdout.write(_table(planned, seconds, skips))
+    if unreadable:
+        sys.stderr.write(f"{unreadable} stored results cannot be read and give no estimate\n")
+    return ExitCode.PASS
+
+
+def past_seconds(runs: Path) -> tuple[dict[str, float], int]:
+    """Case id -> wall seconds of its latest stored run, and the number of unreadable files."""
+    found: dict[str, float] = {}
+    unreadable = 0
+    files = sorted(runs.glob("*/results/**/*.json"), key=lambda file: file.stat().st_mtime)
+    for file in files:
+        try:
+            record = json.loads(file.read_text(encoding="utf-8"))
+            observation = record["observation"]
+            if observation is not None:
+                found[record["case"]["id"]] = sum(observation["stage_seconds"].values())
+        except (OSError, ValueError, LookupError, TypeError, AttributeError):
+            unreadable += 1
+    return found, unreadable
+
+
+def _samples(spec: SampleSpec | None) -> str:
+    if spec is None:
+        return "-"
+    if spec.samples is not None:
+        return str(spec.samples)
+    return f"all but {spec.skip}" if spec.skip else "all"
+
+
+def _backend(case: Case) -> str:
+    engine = case.target.options.get("engine")
+    return f"{case.target.backend}/{engine}" if engine else case.target.backend
+
+
+def duration(seconds: float | None) -> str:
+    """``12 s``, ``3 min 20 s``; ``unknown`` for None."""
+    if seconds is None:
+        return "unknown"
+    whole = max(1, round(seconds))
+    return f"{whole} s" if whole < 60 else f"{whole // 60} min {whole % 60} s"
+
+
+def _table(planned: Plan, seconds: Mapping[str, float], skips: Mapping[str, str | None]) -> str:
+    from tabulate import tabulate
+
+    rows = [
+        (
+            case.id,
+            case.quantization.method,
+            _backend(case),
+            " ".join(case.tiers),
+            len(case.tolerances),
+            _samples(case.data.evaluation),
+            _samples(case.data.calibration),
+            "skipped" if skips[case.id] else duration(seconds.get(case.id)),
+        )
+        for case in planned.cases
+    ]
+    headers = ("case", "method", "backend", "tiers", "bounds", "evaluated", "calibration", "time")
+    lines = [tabulate(rows, headers=headers, disable_numparse=True)] if rows else []
+    if skipped := [f"  {name}: {reason}" for name, reason in skips.items() if reason]:
+        lines += ["", "skipped here:", *skipped]
+    if planned.not_applicable:
+        lines += ["", "not applicable:"]
+        lines += [f"  {other.id}: {other.reason}" for other in planned.not_applicable]
+    runnable = [case.id for case in planned.cases if not skips[case.id]]
+    known = [seconds[name] for name in runnable if name in seconds]
+    total = f"about {duration(sum(known))}" if known else "unknown"
+    rest = f", {len(runnable) - len(known)} unknown" if known and len(known) < len(runnable) else ""
+    lines += ["", f"{len(planned.cases)} cases, {len(runnable)} run here; time {total}{rest}"]
+    return "\n".join(lines) + "\n"
+
+
+def _json(planned: Plan, seconds: Mapping[str, float], skips: Mapping[str, str | None]) -> str:
+    def sample(spec: SampleSpec | None) -> dict[str, Any] | None:
+        if spec is None:
+            return None
+        return {"source": spec.source, "samples": spec.samples, "skip": spec.skip}
+
+    document = {
+        "cases": [
+            {
+                "id": case.id,
+                "spec": case.spec_path,
+                "quantization": case.quantization.name,
+                "method": case.quantization.method,
+                "target": case.target.name,
+                "backend": case.target.backend,
+                "engine": case.target.options.get("engine"),
+                "tiers": list(case.tiers),
+                "tolerances": [
+                    {
+                        "tier": tolerance.tier,
+                        "metric": tolerance.metric,
+                        "subjects": tolerance.subjects,
+                        "bound": tolerance.text,
+                    }
+                    for tolerance in case.tolerances
+                ],
+                "evaluation": sample(case.data.evaluation),
+                "calibration": sample(case.data.calibration),
+                "expected_failure": case.expected_failure,
+                "skipped": skips[case.id],
+                "seconds": seconds.get(case.id),
+            }
+            for case in planned.cases
+        ],
+        "not_applicable": [
+            {"id": other.id, "reason": other.reason} for other in planned.not_applicable
+        ],
+    }
+    return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
