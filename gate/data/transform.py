@@ -68,7 +68,7 @@ class Preprocessor:
             array = array if channels_last else np.moveaxis(array, -1, 0)
         array = cast(array, str(options.get("dtype", spec.dtype)))
         _check(name, array, spec)
-        return np.ascontiguousarray(array)
+        return np.asarray(array, order="C")
 
     def _check_keys(self, foreign: frozenset[str], *, is_array: bool) -> None:
         misplaced = sorted(foreign & set(self._options))
