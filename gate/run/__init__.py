@@ -1,0 +1,1 @@
+"""The engine: fresh workers, limits, cache, scheduling, results on disk, progress."""

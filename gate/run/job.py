@@ -1,0 +1,121 @@
+"""What passes between the engine and a worker: one job file in, one answer file out.
+
+Both are JSON. The answer carries the job's nonce and case, so that a file that someone else wrote,
+or that was left by an earlier run, is told from this worker's own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from gate.core.artifact import Artifact, Format
+from gate.core.canonical import canonical_json
+from gate.core.case import Case
+from gate.core.convert import MalformedRecordError, from_plain, to_plain
+from gate.core.observation import Observation, RunFailure
+
+JOB_FILE = "job.json"
+ANSWER_FILE = "result.json"
+PROBE_FILE = "probe.json"
+PROBE_ANSWER_FILE = "probe-result.json"
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One case to observe."""
+
+    case: Case
+    nonce: str
+    cache_dir: Path
+    cache_bytes: int
+    lock_dir: Path
+    """Where workers of one run arrange who may time."""
+    jobs: int
+    """Workers at the same time; with one there is nobody to arrange with."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a worker writes: an observation or a failure."""
+
+    nonce: str
+    case_id: str
+    observation: Observation | None = None
+    failure: RunFailure | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFile:
+    """A float model that lives in a file; a probe opens it without its source."""
+
+    format: Format
+    path: Path
+    sha256: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeJob:
+    """One side of a case to be opened and run alone, for its memory and load time."""
+
+    case: Case
+    model: ModelFile | None
+    """None: the float model is built by its source."""
+    artifact: Artifact
+    inputs: Path
+    """An ``.npz`` of model inputs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeAnswer:
+    """What a probe saw."""
+
+    peak_memory_bytes: int
+    load_seconds: float
+    reference_load_seconds: float | None
+    """None where the reference has no file form that the probe could open."""
+
+
+def write_record(path: Path, record: object) -> None:
+    """Write a record as canonical JSON, so that a reader sees all of it or none.
+
+    Raises:
+        ValueError: a number is NaN or infinite.
+        OSError: the file cannot be written.
+    """
+    write_text(path, canonical_json(to_plain(record)))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace ``path`` by ``text`` in one step."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_record(path: Path, kind: type[T]) -> T:
+    """Read what :func:`write_record` wrote.
+
+    Raises:
+        MalformedRecordError: not JSON, or not a ``kind``.
+        OSError: no such file, or it cannot be read.
+    """
+    try:
+        plain = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise MalformedRecordError(f"{path.name} is no complete JSON: {error}") from error
+    except RecursionError as error:
+        raise MalformedRecordError(f"{path.name} is nested too deeply") from error
+    return from_plain(kind, plain)

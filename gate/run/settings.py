@@ -1,0 +1,34 @@
+"""How a plan is run: none of it changes what is measured."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+CACHE_BYTES = 5 * 1000**3
+
+
+class InfrastructureError(Exception):
+    """The surroundings failed (a full disk, an unwritable folder); the message is for the user."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSettings:
+    """Settings of one run; ``run_dir`` comes from ``gate.run.store.create_run``."""
+
+    run_dir: Path
+    cache_dir: Path | None
+    """None keeps nothing between cases and runs."""
+    cache_bytes: int = CACHE_BYTES
+    jobs: int = 1
+    handle_signals: bool = True
+    """Take SIGINT and SIGTERM over while the plan runs (in the main thread only)."""
+    grace_seconds: float = 3.0
+    """Between asking an interrupted worker to end and killing it."""
+
+
+def default_cache_dir(root: Path) -> Path:
+    """``$GATE_CACHE``, else ``.gate/cache`` of the project."""
+    named = os.environ.get("GATE_CACHE")
+    return Path(named).expanduser().absolute() if named else root / ".gate" / "cache"

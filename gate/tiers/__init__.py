@@ -1,0 +1,1 @@
+"""How the three tiers are observed, given two sessions and samples. Nothing is judged here."""

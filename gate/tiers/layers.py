@@ -1,0 +1,188 @@
+"""Layers tier: how both models are built, and how far each matched layer's output is off."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from gate.backends.base import Session
+from gate.core.layer import ErrorSums, LayerMatch, LayerRow, LayersObserved
+from gate.core.tensors import Array, TensorMap
+from gate.metrics.accumulate import ErrorAccumulator
+from gate.tiers.match import match_layers
+from gate.tiers.tensors import aligned, channel_axis
+
+CAPTURE_BATCH = 8
+"""Samples of one capturing run: enough to keep the kernels busy, few enough for one layer's
+activations to stay small."""
+TABLE_BATCH = 2
+"""Samples of the run that the layer tables describe: fixed, so that tables can be compared, and
+more than one, so that the batch axis shows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayersSeen:
+    """The observation, and what is worth saying about how it was taken."""
+
+    layers: LayersObserved
+    notes: tuple[str, ...]
+
+
+def observe_layers(
+    reference: Session,
+    candidate: Session,
+    *,
+    sample: TensorMap,
+    batches: Iterable[TensorMap],
+    tick: Callable[[int], None],
+) -> LayersSeen:
+    """Describe both models, match their layers and compare the matched outputs in one pass.
+
+    Each layer of the candidate is compared where it runs, on the candidate's own inputs
+    (cumulative errors). Memory: about one layer's activations of one batch a side.
+
+    Args:
+        reference: the floating-point model.
+        candidate: the quantized model.
+        sample: inputs of the run that the layer tables describe.
+        batches: inputs to compare on, in batches of about ``CAPTURE_BATCH`` samples.
+        tick: called after each batch with the number of samples so far.
+    """
+    rows, other = reference.layers(sample), candidate.layers(sample)
+    matching = match_layers(rows, other)
+    comparison = _Comparison(rows, other, matching.matches)
+    samples = 0
+    for inputs in batches:
+        comparison.run(reference, candidate, inputs)
+        samples += len(next(iter(inputs.values())))
+        tick(samples)
+    observed = LayersObserved(
+        reference=rows,
+        candidate=other,
+        matches=comparison.results(),
+        unmatched_reference=matching.unmatched_reference,
+        unmatched_candidate=matching.unmatched_candidate,
+        samples=samples,
+    )
+    return LayersSeen(layers=observed, notes=tuple(comparison.notes()))
+
+
+class _Comparison:
+    """Error sums of every match whose two outputs can be captured, over any number of batches."""
+
+    def __init__(
+        self,
+        reference: Sequence[LayerRow],
+        candidate: Sequence[LayerRow],
+        matches: Sequence[LayerMatch],
+    ) -> None:
+        self._matches = matches
+        captures = _captures(reference), _captures(candidate)
+        # Capture names (reference's, candidate's) of each match that can be compared.
+        self._pairs: dict[int, tuple[str, str]] = {}
+        for index, match in enumerate(matches):
+            x = captures[0].get(match.reference[-1]) if match.reference else None
+            y = captures[1].get(match.candidate)
+            if x is not None and y is not None:
+                self._pairs[index] = (x, y)
+        self._errors: dict[int, ErrorAccumulator] = {}
+        self._misfits: dict[int, str] = {}
+        self._absent: set[int] = set()
+
+    def run(self, reference: Session, candidate: Session, inputs: TensorMap) -> None:
+        """Add one batch."""
+        pairs = {i: pair for i, pair in self._pairs.items() if i not in self._misfits}
+        wanted = [list(dict.fromkeys(pair[side] for pair in pairs.values())) for side in (0, 1)]
+        found = _Lockstep(
+            _capture(reference, inputs, wanted[0]), _capture(candidate, inputs, wanted[1]), pairs
+        )
+        compared = set()
+        for index, x, y in found.pairs():
+            compared.add(index)
+            self._add(index, x, y)
+        self._absent |= set(pairs) - compared
+
+    def results(self) -> tuple[LayerMatch, ...]:
+        """The matches with their error sums."""
+        return tuple(
+            replace(match, errors=self._sums(index)) for index, match in enumerate(self._matches)
+        )
+
+    def notes(self) -> Iterator[str]:
+        """What could not be compared, and why."""
+        for index, why in self._misfits.items():
+            yield f"layer '{self._matches[index].candidate}' not compared: {why}"
+        if self._absent:
+            names = ", ".join(self._matches[index].candidate for index in sorted(self._absent))
+            yield f"layers whose outputs the run did not give: {names}"
+
+    def _add(self, index: int, x: Array, y: Array) -> None:
+        fitting = aligned(x, y)
+        if fitting is None:
+            self._misfits[index] = (
+                f"the outputs have shapes {list(y.shape)} and {list(x.shape)} (reference)"
+            )
+            return
+        if index not in self._errors:
+            self._errors[index] = ErrorAccumulator(channel_axis(x.ndim))
+        self._errors[index].update(x, fitting)
+
+    def _sums(self, index: int) -> ErrorSums | None:
+        # A layer that was seen in some batches only is not reported as if it had been seen in all.
+        if index in self._misfits or index in self._absent or index not in self._errors:
+            return None
+        return self._errors[index].sums()
+
+
+class _Lockstep:
+    """Pulls two streams of layer outputs so that as little as possible waits for its counterpart.
+
+    The candidate leads; the reference is pulled only until the counterpart of the candidate's
+    tensor is there. A tensor is dropped when the last match that needs it has been compared, so
+    with the same order of execution on both sides nothing waits at all.
+    """
+
+    def __init__(
+        self,
+        reference: Iterator[tuple[str, Array]],
+        candidate: Iterator[tuple[str, Array]],
+        pairs: Mapping[int, tuple[str, str]],
+    ) -> None:
+        self._reference = reference
+        self._candidate = candidate
+        self._by_candidate: dict[str, list[tuple[int, str]]] = {}
+        for index, (x, y) in pairs.items():
+            self._by_candidate.setdefault(y, []).append((index, x))
+        self._needed = Counter(x for x, _ in pairs.values())
+        self._pending: dict[str, Array] = {}
+
+    def pairs(self) -> Iterator[tuple[int, Array, Array]]:
+        """Index of the match, reference's output, candidate's output."""
+        for name, y in self._candidate:
+            for index, x_name in self._by_candidate.pop(name, ()):
+                x = self._take(x_name)
+                if x is not None:
+                    yield index, x, y
+                del x
+            del y
+
+    def _take(self, name: str) -> Array | None:
+        while name not in self._pending:
+            following = next(self._reference, None)
+            if following is None:
+                return None
+            if self._needed[following[0]] > 0:
+                self._pending[following[0]] = following[1]
+        self._needed[name] -= 1
+        return self._pending[name] if self._needed[name] else self._pending.pop(name)
+
+
+def _capture(
+    session: Session, inputs: TensorMap, names: Sequence[str]
+) -> Iterator[tuple[str, Array]]:
+    return session.capture(inputs, names) if names else iter(())
+
+
+def _captures(rows: Iterable[LayerRow]) -> dict[str, str]:
+    return {row.name: row.capture for row in rows if row.capture is not None}
