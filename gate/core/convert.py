@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from enum import StrEnum
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -39,6 +40,9 @@ def _converter() -> Converter:
     converter.register_structure_hook(float, _exactly(int, float))
     converter.register_structure_hook(str, _exactly(str))
     converter.register_structure_hook(bool, _exactly(bool))
+    # Closer than the hook for str, which would leave plain strings in place of the members.
+    converter.register_structure_hook(StrEnum, lambda value, kind: kind(value))
+    converter.register_unstructure_hook(StrEnum, lambda member: member.value)
     return converter
 
 
