@@ -166,7 +166,8 @@ def _input(name: str, value: Array, transform: TensorTransform) -> Array:
             raise TransformError(f"input {name!r}: a scale needs an integer dtype, not {dtype}")
         limits = np.iinfo(dtype)
         stored = np.rint(value / np.float32(transform.scale)) + transform.zero_point
-        return np.clip(stored, limits.min, limits.max).astype(dtype)
+        result: Array = np.clip(stored, limits.min, limits.max).astype(dtype)
+        return result
     return value if transform.dtype is None else value.astype(np.dtype(transform.dtype))
 
 

@@ -1,0 +1,155 @@
+"""Layer rows out of folded layers: shapes, quantization parameters, parameters, multiply-accumulates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+
+from gate.backends import _onnx_ops as ops
+from gate.backends._onnx_fold import Folded, Stored
+from gate.backends._onnx_follow import Identity
+from gate.backends._onnx_graph import Graph
+from gate.core.layer import LayerRow, QParams, TensorInfo
+
+_SMALL = frozenset({"int8", "uint8", "int4", "uint4", "int2", "uint2"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What the rows of one graph are written from."""
+
+    graph: Graph
+    infos: Mapping[str, TensorInfo]
+    """Of every tensor that :func:`wanted` names, for the batch that was asked about."""
+    runtime_ops: Mapping[str, str]
+    """Node name -> operator in the graph that the runtime made of the file."""
+    batch: int
+
+
+def wanted(layers: Sequence[Folded], graph: Graph) -> list[str]:
+    """Tensors whose shape and type the rows need, without doubles."""
+    names: dict[str, None] = {}
+    for layer in layers:
+        names.update(dict.fromkeys((*layer.inputs, *layer.outputs)))
+        for weight in layer.weights:
+            tensor = weight.tensor if isinstance(weight, Stored) else weight
+            if not graph.is_constant(tensor):
+                names[tensor] = None
+    return list(names)
+
+
+def row(layer: Folded, identity: Identity, facts: Facts) -> LayerRow:
+    """Describe one layer."""
+    node, graph = layer.node, facts.graph
+    computing = ops.computes(node.op) or node.hides_compute
+    quantized = layer.quantized
+    op = node.op
+    if quantized and computing:
+        # What counts is the kernel: a QDQ group that the runtime did not fuse runs in floating point.
+        made = facts.runtime_ops.get(node.name)
+        quantized = made is None or made in ops.INTEGER_OPS
+        op = made if made is not None and quantized else op
+    sizes = [_size(weight, facts) for weight in layer.weights]
+    small = [
+        size
+        for size, weight in zip(sizes, layer.weights, strict=True)
+        if _weight_type(weight, facts) in _SMALL
+    ]
+    weights = [weight for weight in layer.weights if isinstance(weight, Stored)]
+    return LayerRow(
+        name=identity.name,
+        op=op,
+        computes=computing,
+        quantized=quantized,
+        inputs=tuple(facts.infos[name] for name in layer.inputs),
+        outputs=tuple(facts.infos[name] for name in layer.outputs),
+        weight=_qparams(weights[0], facts) if weights else None,
+        output=_qparams(layer.stored, facts) if layer.stored is not None else None,
+        params=sum(sizes),
+        params_quantized=sum(small),
+        macs=_macs(layer, facts, sizes) if ops.computes(node.op) else 0,
+        covers=identity.covers,
+        capture=layer.outputs[0] if graph.producer.get(layer.outputs[0]) else None,
+    )
+
+
+def channel_parameters(stored: Stored, graph: Graph) -> tuple[list[float], list[int]] | None:
+    """Scales and zero points, one or one a channel; None where they are found at run time."""
+    scale = graph.value(stored.scale)
+    if scale is None:
+        return None
+    scales = [float(value) for value in scale.reshape(-1)]
+    if stored.zero_point is None:
+        return scales, [0] * len(scales)
+    zero_point = graph.value(stored.zero_point)
+    if zero_point is None:
+        return None
+    return scales, [int(value) for value in zero_point.reshape(-1)]
+
+
+def _qparams(stored: Stored, facts: Facts) -> QParams | None:
+    """None for parameters found at run time, and for those given by block."""
+    graph = facts.graph
+    parameters = channel_parameters(stored, graph)
+    shape = _shape(stored.tensor, facts)
+    if parameters is None:
+        return None
+    if len(graph.dims(stored.scale)) > 1 and len(graph.dims(stored.scale)) == len(shape):
+        return None  # blocks along an axis
+    scales, zero_points = parameters
+    dtype = _weight_type(stored, facts)
+    per_channel = len(scales) > 1
+    axis = None
+    if per_channel and stored.axis is not None:
+        axis = stored.axis % max(len(shape), 1)
+    middle = 1 << (int(dtype[4:]) - 1) if dtype.startswith("uint") else 0
+    symmetric = all(value == middle for value in zero_points)
+    return QParams(
+        dtype=dtype,
+        scheme=f"per-{'channel' if per_channel else 'tensor'}-{'symmetric' if symmetric else 'affine'}",
+        axis=axis,
+        scales=tuple(scales),
+        zero_points=tuple(zero_points),
+        channels=shape[axis] if axis is not None and axis < len(shape) else None,
+    )
+
+
+def _weight_type(weight: Stored | str, facts: Facts) -> str:
+    graph = facts.graph
+    if isinstance(weight, Stored):
+        if weight.zero_point is not None and graph.is_constant(weight.zero_point):
+            return graph.dtype(weight.zero_point)
+        tensor = weight.tensor
+    else:
+        tensor = weight
+    return graph.dtype(tensor) if graph.is_constant(tensor) else facts.infos[tensor].dtype
+
+
+def _shape(tensor: str, facts: Facts) -> tuple[int, ...]:
+    graph = facts.graph
+    return graph.dims(tensor) if graph.is_constant(tensor) else facts.infos[tensor].shape
+
+
+def _size(weight: Stored | str, facts: Facts) -> int:
+    return prod(_shape(weight.tensor if isinstance(weight, Stored) else weight, facts))
+
+
+def _macs(layer: Folded, facts: Facts, sizes: Sequence[int]) -> int:
+    """Multiply-accumulates for one sample."""
+    integer = ops.INTEGER_OPS.get(layer.node.op)
+    op = integer.stands_for if integer else layer.node.op
+    first, out = facts.infos[layer.inputs[0]].shape, facts.infos[layer.outputs[0]].shape
+    batch = max(facts.batch, 1)
+    if op in ("LSTM", "GRU", "RNN"):
+        steps = first[1] if layer.node.attributes.get("layout") else first[0]
+        return steps * sum(sizes)
+    if op in ("Conv", "FusedConv", "ConvTranspose") and layer.weights:
+        weight = layer.weights[0]
+        shape = _shape(weight.tensor if isinstance(weight, Stored) else weight, facts)
+        elements = first if op == "ConvTranspose" else out
+        return prod(elements) // batch * (sizes[0] // shape[0])
+    if op in ("Gemm", "MatMul", "FusedGemm", "FusedMatMul", "MatMulNBits"):
+        inner = first[0] if layer.node.attributes.get("transA") else first[-1]
+        return prod(out) // batch * inner
+    return 0

@@ -1,0 +1,108 @@
+"""Which layers of the float graph does each folded layer stand for?
+
+Quantizers and optimisers rename nodes but keep the names of the tensors between them. A folded
+layer therefore stands for the float nodes on the way back from its output to its inputs, and for
+nothing where that way does not close: no guess is made.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gate.backends import _onnx_ops as ops
+from gate.backends._onnx_fold import Folded, Folder
+from gate.backends._onnx_graph import Graph, Node
+
+_STORED_SUFFIX = "_quantized"  # ONNX Runtime's quantizer names the stored form of a tensor so
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """A layer's stable name and the float layers it covers (empty: the one of its own name)."""
+
+    name: str
+    covers: tuple[str, ...]
+
+
+def identify(folder: Folder, candidate: Graph, reference: Graph) -> tuple[Identity, ...]:
+    """Name each layer of ``folder`` after the float layers it stands for, in the same order."""
+    resolved = {
+        name: found
+        for name, members in folder.members.items()
+        if (found := _resolve(members, candidate, reference)) is not None
+    }
+    reference_names = {node.name for node in reference.nodes}
+    chains = [_chain(layer, resolved, reference) for layer in folder.layers]
+    taken: set[str] = set()
+    result = []
+    for layer, chain in zip(folder.layers, chains, strict=True):
+        name = _name(layer, chain, reference_names)
+        if name in taken:
+            name = layer.node.name if layer.node.name not in taken else f"{name}:{layer.class_out}"
+        taken.add(name)
+        covers = tuple(node.name for node in chain)
+        result.append(Identity(name=name, covers=() if covers == (name,) else covers))
+    return tuple(result)
+
+
+def _name(layer: Folded, chain: tuple[Node, ...], reference_names: set[str]) -> str:
+    names = [node.name for node in chain]
+    if not chain:
+        return layer.name if layer.name in reference_names else layer.node.name
+    if layer.name in names:
+        return layer.name
+    computing = [node.name for node in chain if ops.computes(node.op)]
+    return computing[0] if len(computing) == 1 else names[-1]
+
+
+def _resolve(members: list[str], candidate: Graph, reference: Graph) -> str | None:
+    """The float tensor that a value of the candidate stands for; the latest of several."""
+    known = [
+        name
+        for member in members
+        for name in dict.fromkeys((member, member.removesuffix(_STORED_SUFFIX)))
+        if name in reference.variable
+    ]
+    if not known:
+        return None
+
+    def place(name: str) -> int:
+        producer = reference.producer.get(name)
+        return -1 if producer is None else producer.index
+
+    return max((_past_clamps(name, candidate, reference) for name in known), key=place)
+
+
+def _past_clamps(name: str, candidate: Graph, reference: Graph) -> str:
+    """Follow activations that the candidate left to the range of the stored tensor."""
+    while name not in reference.outputs:
+        readers = reference.consumers.get(name, [])
+        if len(readers) != 1 or readers[0].op not in ops.CLAMPS:
+            break
+        after = readers[0].outputs[0]
+        made = candidate.producer.get(after)
+        if made is not None and made.op not in ops.BOUNDARY:
+            break  # the candidate has the activation, or a node fused with it
+        if readers[0].name in {node.name for node in candidate.consumers.get(name, [])}:
+            break
+        name = after
+    return name
+
+
+def _chain(layer: Folded, resolved: dict[str, str], reference: Graph) -> tuple[Node, ...]:
+    """Float nodes between the layer's inputs and its output, in order; empty where not provable."""
+    target = resolved.get(layer.class_out)
+    stops = {resolved.get(name) for name in layer.classes_in}
+    if target is None or target in stops or None in stops:
+        return ()
+    found: dict[int, Node] = {}
+    waiting = [target]
+    while waiting:
+        node = reference.producer.get(waiting.pop())
+        if node is None:
+            return ()  # a graph input that the layer does not read
+        if node.index in found:
+            continue
+        found[node.index] = node
+        waiting += [name for name in node.reads if name in reference.variable and name not in stops]
+    return tuple(found[index] for index in sorted(found))

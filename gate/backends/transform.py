@@ -1,0 +1,61 @@
+"""A session behind declared transforms: the spec's tensors outside, the file's inside."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from gate.backends.base import BackendError
+from gate.core.transform import TransformError, Transforms, apply_inputs, apply_outputs
+
+if TYPE_CHECKING:
+    from gate.backends.base import Session
+    from gate.core.layer import LayerRow
+    from gate.core.tensors import Array, TensorMap
+
+
+class TransformedSession:
+    """Wraps a session whose file has names, types or a layout of its own.
+
+    Layers and their captured outputs are the file's, untransformed.
+    """
+
+    def __init__(self, session: Session, transforms: Transforms) -> None:
+        self._session = session
+        self._transforms = transforms
+
+    def run(self, inputs: TensorMap) -> TensorMap:
+        """Run one batch, transformed on both sides; see ``Session.run``."""
+        outputs = self._session.run(self._inside(inputs))
+        with _explained():
+            return apply_outputs(outputs, self._transforms.outputs)
+
+    def layers(self, inputs: TensorMap) -> tuple[LayerRow, ...]:
+        """The file's layers; see ``Session.layers``."""
+        return self._session.layers(self._inside(inputs))
+
+    def capture(self, inputs: TensorMap, names: Sequence[str]) -> Iterator[tuple[str, Array]]:
+        """The file's layer outputs; see ``Session.capture``."""
+        return self._session.capture(self._inside(inputs), names)
+
+    def packed_bytes(self) -> int | None:
+        """See ``Session.packed_bytes``."""
+        return self._session.packed_bytes()
+
+    def _inside(self, inputs: TensorMap) -> TensorMap:
+        with _explained():
+            return apply_inputs(inputs, self._transforms.inputs)
+
+
+def transformed(session: Session, transforms: Transforms) -> Session:
+    """``session`` behind ``transforms``; itself where there are none."""
+    return TransformedSession(session, transforms) if transforms else session
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        yield
+    except TransformError as error:
+        raise BackendError(str(error)) from error
