@@ -91,16 +91,22 @@ class DuplicatePluginError(RuntimeError):
 
 
 @cache
+def _entry_points() -> Any:
+    # One scan of the installed distributions serves all tables.
+    from importlib.metadata import entry_points
+
+    return entry_points()
+
+
+@cache
 def table(kind: Kind) -> dict[str, Plugin]:
     """Built-in lines of one table and those of installed third parties.
 
     Raises:
         DuplicatePluginError: two lines have the same name.
     """
-    from importlib.metadata import entry_points
-
     lines = dict(BUILTIN[kind])
-    for point in entry_points(group=f"gate.{kind}"):
+    for point in _entry_points().select(group=f"gate.{kind}"):
         if point.name in lines:
             raise DuplicatePluginError(
                 f"{kind}: '{point.name}' of {point.value} is already taken by {lines[point.name].path}"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from gate.core.status import ExitCode
 from gate.spec import schema
+from gate.spec.schema_assembly import assemble, serialise
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,10 +24,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the schema that specs are checked against here, or renew the committed file."""
     if not args.write:
-        sys.stdout.write(schema.serialise(schema.current()))
+        sys.stdout.write(serialise(schema.current()))
         return ExitCode.PASS
     file = Path(str(resources.files("gate.spec") / "schema" / schema.FILE))
-    text = schema.serialise(schema.assemble())
+    text = serialise(assemble())
     changed = not file.is_file() or file.read_text(encoding="utf-8") != text
     if changed:
         file.write_text(text, encoding="utf-8")

@@ -1,97 +1,26 @@
-"""The JSON Schema of specs (draft 2020-12): the core and every plugin's own options, closed."""
+"""The JSON Schema of specs (draft 2020-12) in use, and what it says about each plugin's options."""
 
 from __future__ import annotations
 
-import importlib
 import json
-from collections.abc import Mapping
 from functools import cache
 from importlib import resources
 from typing import Any, cast
 
 from gate import plugins
-from gate.core.canonical import JsonValue
-from gate.spec.core_schema import NAME, Schema, core, count, ref, tolerance_definitions
 
-ID = "https://quantgate.readthedocs.io/schema/v1.json"
+Schema = dict[str, Any]
+
 FILE = "v1.json"
-PREPROCESS = "gate.data.preprocess:PREPROCESS_SCHEMA"
-"""By name, like the plugins: the stations that spec feeds are not imported here."""
-
-_SAMPLES: Schema = {
-    "samples": {
-        "type": ["integer", "null"],
-        "minimum": 1,
-        "maximum": 2**31 - 1,
-        "default": None,
-        "description": "how many to draw; null for all that are left after skip",
-    },
-    "skip": count("samples to leave out at the start", 0, 0),
-    "seed": {
-        "type": ["integer", "null"],
-        "minimum": 0,
-        "maximum": 2**31 - 1,
-        "default": None,
-        "description": "order in which to draw; null keeps the source's order",
-    },
-}
-_TARGET: Schema = {
-    "threads": count("threads inside an operator", 1, 1),
-    "dedicated": {
-        "type": "boolean",
-        "default": False,
-        "description": "the machine does nothing else: absolute latency ceilings bind",
-    },
-}
-# kind -> (key that chooses the plugin, prefix of its definition, properties beside the plugin's own)
-_KINDS: dict[plugins.Kind, tuple[str, str, Schema]] = {
-    "sources": ("source", "source", {}),
+_SAMPLES = ("samples", "skip", "seed")
+_TARGET = ("threads", "dedicated")
+KINDS: dict[plugins.Kind, tuple[str, str, tuple[str, ...]]] = {
+    "sources": ("source", "source", ()),
     "data": ("source", "data", _SAMPLES),
-    "quantizers": ("method", "quantizer", {}),
+    "quantizers": ("method", "quantizer", ()),
     "backends": ("backend", "backend", _TARGET),
 }
-
-
-class SchemaError(Exception):
-    """A plugin whose options schema cannot be used; a fault of the plugin, not of a spec."""
-
-
-def assemble(*, third_parties: bool = False) -> Schema:
-    """Build the schema from the core and the plugins' classes, which are imported for it.
-
-    Raises:
-        SchemaError: an options schema is not a closed object schema or takes a key of the core.
-        ImportError: a plugin's module is missing.
-    """
-    definitions: Schema = {
-        "name": {"type": "string", "pattern": NAME, "title": "a name of letters, digits, _ . -"},
-        **tolerance_definitions(),
-    }
-    chosen: dict[str, Schema] = {}
-    for kind, (key, prefix, beside) in _KINDS.items():
-        names = list(plugins.table(kind) if third_parties else plugins.BUILTIN[kind])
-        for name in names:
-            definitions[f"{prefix}-{name}"] = _options(kind, name, key, beside)
-        chosen[kind] = _dispatch(kind, names, key, prefix)
-    root = core(
-        sources=chosen["sources"],
-        data=chosen["data"],
-        quantizers=chosen["quantizers"],
-        backends=chosen["backends"],
-        preprocess=_preprocess(),
-    )
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "$id": ID,
-        "title": "quantgate spec, version 1",
-        **root,
-        "$defs": definitions,
-    }
-
-
-def serialise(schema: Mapping[str, JsonValue]) -> str:
-    """Text of the committed file."""
-    return json.dumps(schema, indent=1, ensure_ascii=False) + "\n"
+"""Kind -> the key that chooses the plugin, the prefix of its definition, the keys beside its own."""
 
 
 def committed_text() -> str:
@@ -103,68 +32,24 @@ def committed_text() -> str:
 def current() -> Schema:
     """The schema that specs are checked against: the committed one, or, where third parties add
     names, the assembled one. Loaded once a process."""
-    if any(plugins.third_party(kind) for kind in _KINDS):
+    if any(plugins.third_party(kind) for kind in KINDS):
+        from gate.spec.schema_assembly import assemble
+
         return assemble(third_parties=True)
     return cast("Schema", json.loads(committed_text()))
 
 
 def option_definition(kind: plugins.Kind, name: str) -> Schema:
     """Schema of everything that stands beside the key that chose the plugin ``name``."""
-    return cast("Schema", current()["$defs"].get(f"{_KINDS[kind][1]}-{name}", {}))
+    return cast("Schema", current()["$defs"][f"{KINDS[kind][1]}-{name}"])
 
 
 def discriminator(kind: plugins.Kind) -> str:
     """Key that chooses the plugin: ``source``, ``method`` or ``backend``."""
-    return _KINDS[kind][0]
+    return KINDS[kind][0]
 
 
 def reserved(kind: plugins.Kind) -> frozenset[str]:
     """Keys beside the plugin's own options."""
-    key, _, beside = _KINDS[kind]
+    key, _, beside = KINDS[kind]
     return frozenset((key, *beside))
-
-
-def _options(kind: plugins.Kind, name: str, key: str, beside: Schema) -> Schema:
-    own = _plugin_schema(kind, name)
-    if own.get("type") != "object" or own.get("additionalProperties") is not False:
-        raise SchemaError(f"{kind}: the options schema of '{name}' is not a closed object schema")
-    if taken := sorted({key, *beside} & set(own.get("properties", {}))):
-        raise SchemaError(f"{kind}: the options schema of '{name}' takes the key {taken[0]}")
-    if "$ref" in json.dumps(own):
-        raise SchemaError(f"{kind}: the options schema of '{name}' is not self-contained ($ref)")
-    return {
-        **own,
-        "description": own.get("description", plugins.table(kind)[name].summary),
-        "properties": {key: {"const": name}, **beside, **own.get("properties", {})},
-        "required": [key, *own.get("required", ())],
-    }
-
-
-def _plugin_schema(kind: plugins.Kind, name: str) -> Schema:
-    module, _, attribute = plugins.table(kind)[name].path.partition(":")
-    return dict(getattr(importlib.import_module(module), attribute).options_schema)
-
-
-def _dispatch(kind: plugins.Kind, names: list[str], key: str, prefix: str) -> Schema:
-    """Options are checked against those of the chosen plugin alone, and so are the messages."""
-    lines = "\n".join(f"{name}: {plugins.table(kind)[name].summary}" for name in names)
-    return {
-        "type": "object",
-        "required": [key],
-        "properties": {key: {"enum": names, "description": lines}},
-        "allOf": [
-            {
-                "if": {"properties": {key: {"const": name}}, "required": [key]},
-                "then": ref(f"{prefix}-{name}"),
-            }
-            for name in names
-        ],
-    }
-
-
-def _preprocess() -> Schema:
-    module, _, attribute = PREPROCESS.partition(":")
-    return {
-        "description": "the transform from a raw sample to the model's input",
-        **cast("Any", getattr(importlib.import_module(module), attribute)),
-    }

@@ -19,6 +19,8 @@ from gate.spec.nodes import Node, Path, at, dotted, key_position, plain
 # A jsonschema ValidationError; its stubs have every attribute as possibly unset.
 Fault: TypeAlias = Any
 
+_CHOICE = "chosen plugin"
+
 _TYPES = {
     "object": "a mapping",
     "array": "a list",
@@ -42,20 +44,44 @@ def validate(root: Node) -> list[Diagnostic]:
 
 @cache
 def _validator() -> Any:
-    whole = schema.current()
-    loosened = {
-        **whole,
-        "$defs": {
-            name: {} if name.startswith("tolerance-") else definition
-            for name, definition in whole["$defs"].items()
-        },
-    }
     # 2.0 is a number, not a count: the standard's reading would let it through to range().
     types = Draft202012Validator.TYPE_CHECKER.redefine(
         "integer", lambda _, value: isinstance(value, int) and not isinstance(value, bool)
     )
     make: Any = extend  # untyped in the stubs
-    return make(Draft202012Validator, type_checker=types)(loosened)
+    kind = make(Draft202012Validator, {_CHOICE: _chosen}, type_checker=types)
+    whole = schema.current()
+    return kind(_inlined({k: v for k, v in whole.items() if k != "$defs"}, whole["$defs"]))
+
+
+def _inlined(part: Any, definitions: dict[str, Any]) -> Any:
+    """The same schema without references, whose resolution costs more than the checks, and with a
+    choice of plugin as one step in place of one condition a plugin."""
+    if isinstance(part, list):
+        return [_inlined(item, definitions) for item in part]
+    if not isinstance(part, dict):
+        return part
+    if "$ref" in part:
+        name = part["$ref"].removeprefix("#/$defs/")
+        # The text of tolerances is read by their own grammar.
+        return {} if name.startswith("tolerance-") else _inlined(definitions[name], definitions)
+    conditions = part.get("allOf", [])
+    if not all("if" in condition for condition in conditions) or not conditions:
+        return {key: _inlined(below, definitions) for key, below in part.items()}
+    (key,) = conditions[0]["if"]["properties"]
+    table = {
+        condition["if"]["properties"][key]["const"]: _inlined(condition["then"], definitions)
+        for condition in conditions
+    }
+    rest = {name: below for name, below in part.items() if name != "allOf"}
+    return {**_inlined(rest, definitions), _CHOICE: (key, table)}
+
+
+def _chosen(validator: Any, choice: Any, instance: Any, _: Any) -> Iterator[Fault]:
+    key, table = choice
+    name = instance.get(key) if isinstance(instance, dict) else None
+    if isinstance(name, str) and name in table:
+        yield from validator.descend(instance, table[name])
 
 
 def _explain(error: Fault, root: Node) -> Iterator[Diagnostic]:
