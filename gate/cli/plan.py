@@ -16,7 +16,7 @@ from gate.spec.diagnostics import SpecError
 from gate.spec.load import load_specs
 from gate.spec.matrix import SelectError, plan
 from gate.spec.project import project_root
-from gate.run.requirements import skip_reason
+from gate.spec.skips import skip_reason
 
 RUNS = ".gate/runs"
 

@@ -1,0 +1,54 @@
+"""Why a case cannot run here and how to make it: asked before any run, answered in the plan too."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from importlib.util import find_spec
+
+from gate import plugins
+from gate.core.case import Case
+from gate.core.spec import Requirements
+
+
+def skip_reason(case: Case) -> str | None:
+    """Every reason why ``case`` cannot run here, in one line; None where it can."""
+    # What a spec says about its own needs comes with its own hint; plugins often fail for the same
+    # cause, and are asked only where the rest is there.
+    found = list(missing_requirements(case.requires)) or list(_missing_plugins(case))
+    return "; ".join(dict.fromkeys(found)) or None
+
+
+def missing_requirements(requires: Requirements) -> Iterator[str]:
+    """What ``requires`` lists and this machine lacks."""
+    hint = f" ({requires.install_hint})" if requires.install_hint else ""
+    for package in requires.packages:
+        if not _importable(package):
+            yield f"the package {package} is not installed{hint}"
+    for name in requires.env:
+        if not os.environ.get(name):
+            yield f"the environment variable {name} is not set{hint}"
+
+
+def _missing_plugins(case: Case) -> Iterator[str]:
+    data = {case.data.evaluation.source}
+    if case.data.calibration is not None:
+        data.add(case.data.calibration.source)
+    asked: list[tuple[str, str, plugins.Kind]] = [
+        ("model source", case.model.source, "sources"),
+        *(("data source", name, "data") for name in sorted(data)),
+        ("method", case.quantization.method, "quantizers"),
+    ]
+    for what, name, kind in asked:
+        if (reason := plugins.load(kind, name).unavailable()) is not None:
+            yield f"{what} {name}: {reason}"
+    backend = plugins.load("backends", case.target.backend)
+    if (reason := backend.unavailable(case.target)) is not None:
+        yield f"backend {case.target.backend}: {reason}"
+
+
+def _importable(package: str) -> bool:
+    try:
+        return find_spec(package) is not None
+    except (ImportError, ValueError):  # a parent that is missing; a module without a spec
+        return False
