@@ -1,0 +1,1 @@
+"""Specs that ship, and the models, data and training scripts they name."""

@@ -1,0 +1,1 @@
+"""Data sets that the shipped specs name with `entry:`."""

@@ -1,0 +1,1 @@
+"""Networks that the shipped specs name with `entry:`."""
