@@ -65,14 +65,16 @@ def render(
     not_applicable: Sequence[NotApplicable] = (),
     style: Style | None = None,
     verbose: bool = False,
+    explained: bool = True,
 ) -> str:
-    """Write the whole report; ``verbose`` adds every check of every case."""
+    """Write the whole report; ``verbose`` adds every check of every case, and without
+    ``explained`` the cases' own blocks are left out."""
     style = style or Style()
     by_id = {result.case.id: result for result in results}
     blocks = []
     if verdicts:
         blocks.append(_case_table([_row(v, by_id.get(v.case_id)) for v in verdicts], style))
-    for verdict in verdicts:
+    for verdict in verdicts if explained else ():
         told = _explained(verdict, style, verbose=verbose)
         if told:
             blocks.append(told)
