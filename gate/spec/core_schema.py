@@ -220,9 +220,10 @@ def _override() -> Schema:
 
 
 def _run() -> Schema:
-    def quantity(units: dict[str, float], description: str, default: str) -> Schema:
+    def quantity(units: dict[str, float], title: str, description: str, default: str) -> Schema:
         return {
             "type": "string",
+            "title": title,
             "pattern": rf"^\s*{NUMBER}\s*(?:{'|'.join(units)})\s*$",
             "description": description,
             "default": default,
@@ -242,8 +243,8 @@ def _run() -> Schema:
                     "rounds": count("timed runs of each side, interleaved", 1, 60),
                 },
             ),
-            "timeout": quantity(SECONDS, "wall time that a case may take", "900 s"),
-            "memory": quantity(FACTORS["B"], "memory that a case may take", "8 GiB"),
+            "timeout": quantity(SECONDS, "a time", "wall time that a case may take", "900 s"),
+            "memory": quantity(FACTORS["B"], "a size", "memory that a case may take", "8 GiB"),
             "seed": count("seed of everything random in a case", 0, 0),
         },
     )

@@ -53,7 +53,7 @@ def _mismatch(model: ModelSpec, quantization: QuantizationSpec, target: TargetSp
     if _reach(native, quantizer.accepts) is None:
         return (
             f"{quantization.method} accepts {_names(quantizer.accepts)}, "
-            f"and a {native} model cannot be converted"
+            f"and the {native} of the source {model.source} cannot be converted"
         )
     written: Format | None = quantizer.produces
     if written is None and hasattr(quantizer, "output_format"):
@@ -61,7 +61,10 @@ def _mismatch(model: ModelSpec, quantization: QuantizationSpec, target: TargetSp
     if written is None:
         if _reach(native, opens) is not None:
             return None
-        return f"{target.backend} opens {_names(opens)}, and a {native} model cannot be converted"
+        return (
+            f"{target.backend} opens {_names(opens)}, "
+            f"and the {native} of the source {model.source} cannot be converted"
+        )
     if written in opens:
         return None
     return f"{quantization.method} writes {written}, {target.backend} opens {_names(opens)}"

@@ -16,7 +16,7 @@ from gate.metrics.catalogue import Direction, MetricInfo
 from gate.spec.diagnostics import shown
 from gate.spec.units import FACTORS, OFFSET_UNITS, UnitError, factor
 
-NUMBER = r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?"
+NUMBER = r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"
 _OP = re.compile(r"\s*(<=|>=|==|<|>)\s*(.*?)\s*", re.DOTALL | re.ASCII)
 _ABSOLUTE = re.compile(rf"({NUMBER})\s*(%|[A-Za-zµ]*)", re.ASCII)
 _BASELINE = re.compile(rf"baseline(?:\s*([-+])\s*({NUMBER})\s*(%|[A-Za-zµ]*))?", re.ASCII)
@@ -90,14 +90,29 @@ def parse_quantity(text: str, table: dict[str, float], what: str) -> float:
 
 
 def example(info: MetricInfo) -> str:
-    """A well-formed tolerance on ``info``."""
+    """A well-formed tolerance on ``info``, in quotes."""
     if info.unit == "bool":
         return "true"
     op = "<=" if info.direction is Direction.LOWER else ">="
-    return f"'{op} {_EXAMPLE_NUMBER.get(info.unit, '1')} {info.unit}'".replace(" '", "'")
+    return f"'{op} {_EXAMPLES.get(info.name) or _EXAMPLES[info.unit]}'"
 
 
-_EXAMPLE_NUMBER = {"%": "95", "dB": "20", "ms": "5", "B": "6000000", "x": "1.5", "fps": "100"}
+_EXAMPLES = {
+    "%": "1 %",
+    "pp": "1 pp",
+    "dB": "20 dB",
+    "ms": "5 ms",
+    "B": "6 MB",
+    "x": "1.5 x",
+    "fps": "100 fps",
+    "nat": "0.01 nat",
+    "": "0.1",
+    "cosine": "0.99",
+    "float_layers": "2",
+    **dict.fromkeys(("top1", "top5"), "70 %"),
+    **dict.fromkeys(("top1_agreement", "quantized_ops", "int8_params", "int8_macs"), "95 %"),
+}
+"""By unit, or by metric where the unit's example would be odd."""
 
 
 def _absolute(op: Op, found: re.Match[str], info: MetricInfo) -> Bound:

@@ -8,13 +8,16 @@ from pathlib import Path
 from gate.core.spec import Spec
 from gate.spec.build import Builder
 from gate.spec.checks import check_globs, check_spec, check_together
-from gate.spec.diagnostics import Diagnostic, SpecError, whole_file
+from gate.spec.diagnostics import Diagnostic, SpecError, ordered, whole_file
 from gate.spec.extends import Extender
 from gate.spec.nodes import Mapping, child, plain
 from gate.spec.nodes import Sequence as NodeList
 from gate.spec.reader import SUFFIXES
 from gate.spec.tolerances import TolerancesReader
 from gate.spec.validate import describe, validate
+
+MOST_SHOWN = 100
+"""Diagnostics of one file."""
 
 
 def load_specs(paths: Sequence[str]) -> list[Spec]:
@@ -31,7 +34,7 @@ def load_specs(paths: Sequence[str]) -> list[Spec]:
     specs: list[Spec] = []
     for name in files:
         spec, found = _load(name, extender)
-        diagnostics.extend(found)
+        diagnostics.extend(_capped(name, found))
         if spec is not None:
             specs.append(spec)
     diagnostics.extend(check_together(specs))
@@ -79,6 +82,15 @@ def _load(name: str, extender: Extender) -> tuple[Spec | None, list[Diagnostic]]
     # A value that could not be read is not to be blamed for its kind as well.
     blamed = {d.position for d in diagnostics}
     return None, [*diagnostics, *(d for d in found if d.position not in blamed)]
+
+
+def _capped(name: str, found: list[Diagnostic]) -> list[Diagnostic]:
+    """A file that is not a spec at all must not bury the others."""
+    first = list(ordered(found))
+    if len(first) <= MOST_SHOWN:
+        return first
+    rest = whole_file(name, f"{len(first) - MOST_SHOWN} more mistakes are not shown")
+    return [*first[:MOST_SHOWN], rest]
 
 
 def _tolerances(root: Mapping) -> list[Diagnostic]:

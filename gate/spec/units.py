@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from gate.spec.diagnostics import one_of
-
 # Unit of a metric -> units it may be written in -> factor. Percentages and points are kept apart:
 # '1 %' of an accuracy drop has two meanings.
 FACTORS: dict[str, dict[str, float]] = {
@@ -29,7 +27,6 @@ SECONDS: dict[str, float] = {"ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}
 """For ``run.timeout``."""
 OFFSET_UNITS: dict[str, dict[str, float]] = {**FACTORS, "%": {"pp": 1.0}}
 """For ``baseline + NUMBER UNIT``; there ``%`` means per cent of the baseline's value."""
-ALL_UNITS = sorted({unit for table in FACTORS.values() for unit in table})
 
 
 class UnitError(ValueError):
@@ -48,10 +45,11 @@ def factor(unit: str, table: dict[str, float], what: str) -> float:
         return 1.0
     if unit in table:
         return table[unit]
-    expected = one_of([known for known in table if known != "µs"])
+    names = [known for known in table if known != "µs"]
+    expected = f"the unit {names[0]}" if len(names) == 1 else f"one of the units {', '.join(names)}"
     if not unit:
-        raise UnitError(f"{what} needs a unit: {expected}")
+        raise UnitError(f"{what} needs a unit: {', '.join(names)}")
     folded = {known.casefold(): known for known in reversed(table)}
     near = folded.get(unit.casefold())
     meant = f"; did you mean '{near}'?" if near is not None else ""
-    raise UnitError(f"expected the unit {expected} for {what}, found '{unit}'{meant}")
+    raise UnitError(f"expected {expected} for {what}, found '{unit}'{meant}")

@@ -14,12 +14,15 @@ from gate.core.tolerance import SourcePosition
 from gate.metrics.catalogue import CATALOGUE
 from gate.spec import schema
 from gate.spec.diagnostics import Diagnostic, did_you_mean, name_or_list, one_of, shown
+from gate.spec.entries import ENTRY_PATTERN
 from gate.spec.nodes import Node, Path, at, dotted, key_position, plain
 
 # A jsonschema ValidationError; its stubs have every attribute as possibly unset.
 Fault: TypeAlias = Any
 
 _CHOICE = "chosen plugin"
+_MOST_NAMED = 12
+_FORMS = {"^[0-9a-fA-F]{64}$": "64 hexadecimal digits", ENTRY_PATTERN: "package.module:callable"}
 
 _TYPES = {
     "object": "a mapping",
@@ -139,6 +142,9 @@ def _missing_keys(error: Fault, root: Node, path: Path) -> Iterator[Diagnostic]:
 
 def _alternatives(error: Fault, root: Node, path: Path) -> Iterator[Diagnostic]:
     """Speak about the one alternative that is of the right type, or name them all."""
+    if all(set(branch) == {"required"} for branch in error.validator_value):
+        yield _either_key(error, root, path)
+        return
     branches: dict[Any, list[Fault]] = {}
     for below in error.context or ():
         branches.setdefault(below.schema_path[0], []).append(below)
@@ -154,6 +160,18 @@ def _alternatives(error: Fault, root: Node, path: Path) -> Iterator[Diagnostic]:
     expected = list(dict.fromkeys(_expectation(branch) for branch in error.validator_value))
     message = f"expected {' or '.join(expected)}, found {describe(error.instance)}"
     yield Diagnostic(position=at(root, path).position, path=dotted(path), message=message)
+
+
+def _either_key(error: Fault, root: Node, path: Path) -> Diagnostic:
+    """Alternatives that differ only in the keys they need: none is there, or too many are."""
+    choices = [" and ".join(f"'{k}'" for k in b["required"]) for b in error.validator_value]
+    present = [b for b in error.validator_value if all(k in error.instance for k in b["required"])]
+    message = (
+        f"only {one_of(choices)} can be given"
+        if present
+        else f"a key is missing: {one_of(choices)}"
+    )
+    return Diagnostic(position=at(root, path).position, path=dotted(path), message=message)
 
 
 def _expectation(branch: dict[str, Any]) -> str:
@@ -212,8 +230,14 @@ def _type(error: Fault) -> Words:
 
 def _enum(error: Fault) -> Words:
     values = [_literal(value) for value in error.validator_value]
-    hint = did_you_mean(error.instance, values) if isinstance(error.instance, str) else ""
-    return f"expected {one_of(values)}, found {describe(error.instance)}", hint
+    word = error.instance
+    hint = did_you_mean(word, values) if isinstance(word, str) else ""
+    if len(values) <= _MOST_NAMED:
+        return f"expected {one_of(values)}, found {describe(word)}", hint
+    # A metric without its tier, say.
+    tails = [value for value in values if value.endswith(f".{word}")]
+    hint = f"did you mean {one_of([repr(tail) for tail in tails])}?" if tails else hint
+    return f"unknown name {_literal(word)!r}", hint or f"expected {one_of(values)}"
 
 
 def _const(error: Fault) -> Words:
@@ -221,9 +245,10 @@ def _const(error: Fault) -> Words:
 
 
 def _pattern(error: Fault) -> Words:
-    title = error.schema.get("title") or error.schema.get("description") or "another form"
+    pattern = str(error.validator_value)
+    title = error.schema.get("title") or _FORMS.get(pattern) or f"a string like {pattern}"
     examples = error.schema.get("examples")
-    hint = f"for example '{examples[0]}'" if examples else ""
+    hint = f"for example '{examples[0]}'" if examples else str(error.schema.get("description", ""))
     return f"expected {title}, found {describe(error.instance)}", hint
 
 

@@ -85,16 +85,24 @@ def read(source: str, name: str) -> tuple[Node | None, list[Diagnostic]]:
     return composer.root, composer.diagnostics
 
 
+_WAYS_OUT = {
+    "mapping values are not allowed": "a text with ': ' in it needs quotes, and indentation must fit",
+    "did not find expected key": "check the indentation",
+    "did not find expected <document start>": "the document has ended before this",
+    "cannot start any token": "indent with spaces, not tabs; a text that starts like this needs quotes",
+}
+
+
 def _syntax(error: yaml.YAMLError, name: str) -> Diagnostic:
     problem = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
     context = getattr(error, "context", None)
-    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-    hint = ""
     started = getattr(error, "context_mark", None)
-    if context and started is not None and mark is not None and started.line != mark.line:
-        hint = f"{context} that starts in line {started.line + 1}"
-    elif context:
+    mark = getattr(error, "problem_mark", None) or started
+    hint = next((way for part, way in _WAYS_OUT.items() if part in problem), "")
+    if not hint and context:
         hint = str(context)
+        if started is not None and mark is not None and started.line != mark.line:
+            hint = f"{context} that starts in line {started.line + 1}"
     position = SourcePosition(
         file=name,
         line=mark.line + 1 if mark is not None else 1,
