@@ -1,0 +1,141 @@
+"""State of quantized torch modules in files that ``torch.load(weights_only=True)`` reads.
+
+``state_dict`` of a quantized module holds quantized tensors, which are safe to load, but also packed
+parameters (of recurrent cells and of functional linear operators), which are C++ objects and are not.
+Those are written as the tensors they were packed from and packed again when loading, by the engine
+that is set then.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gate.quantize.base import QuantizeError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+STATE_FILE = "model.pt"
+_VERSION = 1
+_PACKED = "packed"
+_LINEAR = "LinearPackedParamsBase"
+_CELL = "CellParamsBase"
+_CELL_TAGS = ("quantized_dynamic", "quantized_fp16")
+
+
+def save_state(module: nn.Module, path: Path) -> None:
+    """Write the state of ``module``; the same state gives the same bytes.
+
+    Raises:
+        QuantizeError: the module holds packed parameters of a kind that cannot be written.
+    """
+    import torch
+
+    state = {name: _plain(name, value) for name, value in module.state_dict().items()}
+    for name, (weight, bias) in _fp16_linears(state):
+        state[name] = (weight.to(torch.float16), bias)  # exact: packing rounded it to float16
+    torch.save({"version": _VERSION, "state": state}, path)
+
+
+def load_state(module: nn.Module, path: Path) -> None:
+    """Put a written state into a module of the same structure, strictly.
+
+    Raises:
+        QuantizeError: the file is damaged, of another structure or of another version.
+    """
+    import torch
+
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged zip, pickle or tensor each raise their own
+        raise QuantizeError(f"{path}: cannot be read ({type(error).__name__}: {error})") from error
+    if not isinstance(content, dict) or content.get("version") != _VERSION:
+        raise QuantizeError(f"{path}: is no quantized state of this version; quantize again")
+    state = {name: _packed(value) for name, value in content["state"].items()}
+    for name, (weight, bias) in _fp16_linears(state):
+        state[name] = (weight.to(torch.float32), bias)
+    expected = set(module.state_dict())
+    if expected != set(state):
+        odd = sorted(expected ^ set(state))
+        raise QuantizeError(
+            f"{path}: does not fit the model: {len(odd)} entries differ, first {odd[0]}"
+        )
+    try:
+        module.load_state_dict(state, strict=True)
+    except (RuntimeError, AttributeError, TypeError, ValueError) as error:
+        raise QuantizeError(f"{path}: does not fit the model: {error}") from error
+
+
+def _fp16_linears(state: dict[str, Any]) -> list[tuple[str, tuple[Any, Any]]]:
+    """Weight and bias of dynamic linear modules that compute with float16 weights."""
+    import torch
+
+    return [
+        (name, value)
+        for name, value in state.items()
+        if name.endswith("._packed_params")
+        and state.get(name.removesuffix("_packed_params") + "dtype") is torch.float16
+    ]
+
+
+def _plain(name: str, value: Any) -> Any:
+    import torch
+
+    if isinstance(value, torch.Tensor):
+        # A clone alone in its storage: a view would write the tensor it is a view of.
+        return value.detach().clone()
+    if isinstance(value, tuple):
+        return tuple(_plain(name, item) for item in value)
+    if not isinstance(value, torch.ScriptObject):
+        return value
+    script: Any = value  # torch's annotations know nothing of these objects
+    kind = script._type().name()
+    if kind == _LINEAR:
+        return {_PACKED: kind, "parts": _plain(name, _unpack_linear(script))}
+    if kind == _CELL:
+        # torch pickles cells as (tag, tensors, doubles, longs, packed linear parameters).
+        tag, _, _, longs, parts = script.__getstate__()[0]
+        if tag in _CELL_TAGS:
+            return {
+                _PACKED: kind,
+                "tag": tag,
+                "reduce_range": bool(longs[0]) if longs else False,
+                "parts": [_plain(name, part) for part in parts],
+            }
+    raise QuantizeError(f"'{name}' holds packed parameters of kind {kind}, which cannot be written")
+
+
+def _unpack_linear(value: Any) -> tuple[Any, Any]:
+    import torch
+
+    weight, bias = value.__getstate__()[0]
+    return (weight if weight.is_quantized else weight.to(torch.float16)), bias
+
+
+def _packed(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return tuple(_packed(item) for item in value)
+    if not isinstance(value, dict) or _PACKED not in value:
+        return value
+    return _packed_linear(*value["parts"]) if value[_PACKED] == _LINEAR else _packed_cell(value)
+
+
+def _packed_linear(weight: Any, bias: Any) -> Any:
+    import torch
+
+    if weight.is_quantized:
+        return torch.ops.quantized.linear_prepack(weight, bias)
+    return torch.ops.quantized.linear_prepack_fp16(weight.to(torch.float32), bias)
+
+
+def _packed_cell(value: dict[str, Any]) -> Any:
+    import torch
+
+    parts = [_packed(part) for part in value["parts"]]
+    if value["tag"] == "quantized_fp16":
+        return torch.ops.quantized.make_quantized_cell_params_fp16(*parts)
+    biases = [part["parts"][1] for part in value["parts"]]
+    return torch.ops.quantized.make_quantized_cell_params_dynamic(
+        *parts, *biases, value["reduce_range"]
+    )
