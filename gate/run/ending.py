@@ -33,26 +33,23 @@ def result_of(job: Job, ended: Ended, answer_file: Path) -> CaseResult:
 def _failure_of(ended: Ended, case: Case) -> tuple[str, str] | None:
     """(kind, message) of a failure that the way of ending is by itself."""
     taken = f"{ended.peak_bytes / 2**20:.0f} MiB"
-    match ended.killed, ended.returncode:
-        case "timeout", _:
-            return (
-                "timeout",
-                f"no result within {case.run.timeout_seconds:g} s (run.timeout); ended",
-            )
-        case "memory", _:
-            limit = f"{case.run.memory_bytes / 2**20:.0f} MiB"
-            return "memory", f"the worker took {taken}, more than run.memory of {limit}; ended"
-        case "interrupted", _:
-            return "interrupted", "interrupted while it ran"
-        case None, number if number == -signal.SIGKILL:
-            return "memory", (
-                "killed by SIGKILL from outside, as the kernel does when memory runs out; "
-                f"the worker had taken {taken}"
-            )
-        case None, number if number < 0:
-            return "crash", f"the worker was ended by {_signal_name(-number)}"
-        case None, number if number > 0:
-            return "crash", f"the worker ended with exit code {number}"
+    limit = f"{case.run.memory_bytes / 2**20:.0f} MiB"
+    if ended.killed is not None:
+        why = {
+            "timeout": f"no result within {case.run.timeout_seconds:g} s (run.timeout); ended",
+            "memory": f"the worker took {taken}, more than run.memory of {limit}; ended",
+            "interrupted": "interrupted while it ran",
+        }
+        return ended.killed, why[ended.killed]
+    if ended.returncode == -signal.SIGKILL:
+        return "memory", (
+            "killed by SIGKILL from outside, as the kernel does when memory runs out; "
+            f"the worker had taken {taken}"
+        )
+    if ended.returncode < 0:
+        return "crash", f"the worker was ended by {_signal_name(-ended.returncode)}"
+    if ended.returncode > 0:
+        return "crash", f"the worker ended with exit code {ended.returncode}"
     return None
 
 

@@ -151,7 +151,7 @@ class _Run:
             nonce=secrets.token_hex(16),
             cache_dir=settings.cache_dir or work / "cache",
             cache_bytes=settings.cache_bytes,
-            lock_dir=settings.run_dir / "locks",
+            lock_dir=settings.lock_dir or settings.run_dir / "locks",
             jobs=settings.jobs,
         )
         write_record(work / JOB_FILE, job)

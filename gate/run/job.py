@@ -17,6 +17,7 @@ from gate.core.canonical import canonical_json
 from gate.core.case import Case
 from gate.core.convert import MalformedRecordError, from_plain, to_plain
 from gate.core.observation import Observation, RunFailure
+from gate.core.spec import TargetSpec
 
 JOB_FILE = "job.json"
 ANSWER_FILE = "result.json"
@@ -62,14 +63,17 @@ class ModelFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeJob:
-    """One side of a case to be opened and run alone, for its memory and load time."""
+    """Both sides of a case, to be opened and run alone for memory and load time."""
 
     case: Case
-    model: ModelFile | None
-    """None: the float model is built by its source."""
+    candidate_model: ModelFile | None
+    """The float model that the candidate is opened with; None: built by its source."""
+    reference_model: ModelFile | None
+    """None: built by its source."""
+    reference_target: TargetSpec
     artifact: Artifact
-    inputs: Path
-    """An ``.npz`` of model inputs."""
+    inputs: dict[str, Path]
+    """Input name -> ``.npy`` file of one batch."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,8 +82,7 @@ class ProbeAnswer:
 
     peak_memory_bytes: int
     load_seconds: float
-    reference_load_seconds: float | None
-    """None where the reference has no file form that the probe could open."""
+    reference_load_seconds: float
 
 
 def write_record(path: Path, record: object) -> None:

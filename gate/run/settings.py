@@ -22,6 +22,10 @@ class RunSettings:
     """None keeps nothing between cases and runs."""
     cache_bytes: int = CACHE_BYTES
     jobs: int = 1
+    lock_dir: Path | None = None
+    """Where workers arrange who may time, if those of other runs take part; None: of this run alone."""
+    lock_dir: Path | None = None
+    """Where workers arrange who may time; None is within ``run_dir``. Runs that share it take turns."""
     handle_signals: bool = True
     """Take SIGINT and SIGTERM over while the plan runs (in the main thread only)."""
     grace_seconds: float = 3.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,9 +14,11 @@ from gate.metrics.accumulate import ErrorAccumulator
 from gate.tiers.match import match_layers
 from gate.tiers.tensors import aligned, channel_axis
 
-CAPTURE_BATCH = 8
-"""Samples of one capturing run: enough to keep the kernels busy, few enough for one layer's
-activations to stay small."""
+CAPTURE_BYTES = 64 * 2**20
+"""Activations of one capturing run, all layers together: small enough that a backend that can only
+give them all at once stays small too."""
+CAPTURE_BATCH = 16
+"""Samples of one capturing run at most; small networks are not fed one by one."""
 TABLE_BATCH = 2
 """Samples of the run that the layer tables describe: fixed, so that tables can be compared, and
 more than one, so that the batch axis shows."""
@@ -34,7 +37,7 @@ def observe_layers(
     candidate: Session,
     *,
     sample: TensorMap,
-    batches: Iterable[TensorMap],
+    batches: Callable[[int], Iterable[TensorMap]],
     tick: Callable[[int], None],
 ) -> LayersSeen:
     """Describe both models, match their layers and compare the matched outputs in one pass.
@@ -46,14 +49,14 @@ def observe_layers(
         reference: the floating-point model.
         candidate: the quantized model.
         sample: inputs of the run that the layer tables describe.
-        batches: inputs to compare on, in batches of about ``CAPTURE_BATCH`` samples.
+        batches: gives the inputs to compare on, in batches of the size it is called with.
         tick: called after each batch with the number of samples so far.
     """
     rows, other = reference.layers(sample), candidate.layers(sample)
     matching = match_layers(rows, other)
     comparison = _Comparison(rows, other, matching.matches)
     samples = 0
-    for inputs in batches:
+    for inputs in batches(capture_batch(rows, len(next(iter(sample.values()))))):
         comparison.run(reference, candidate, inputs)
         samples += len(next(iter(inputs.values())))
         tick(samples)
@@ -66,6 +69,15 @@ def observe_layers(
         samples=samples,
     )
     return LayersSeen(layers=observed, notes=tuple(comparison.notes()))
+
+
+def capture_batch(rows: Sequence[LayerRow], table_batch: int) -> int:
+    """Samples of a capturing run, by the activations that a table of ``table_batch`` samples shows."""
+    elements = sum(
+        math.prod(info.shape) for row in rows if row.capture is not None for info in row.outputs
+    )
+    one = 4 * elements / table_batch  # captured as float32
+    return max(1, min(CAPTURE_BATCH, int(CAPTURE_BYTES // max(one, 1.0))))
 
 
 class _Comparison:

@@ -1,0 +1,85 @@
+"""What cached things depend on beside their inputs: installed versions, the gate's and the user's code."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+from collections.abc import Iterable, Mapping
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import gate
+from gate.core.canonical import JsonValue
+
+ARITHMETIC = (
+    "numpy",
+    "onnx",
+    "onnxruntime",
+    "onnxscript",
+    "pillow",
+    "safetensors",
+    "scikit-learn",
+    "torch",
+    "torchao",
+    "torchvision",
+)
+"""Distributions of which another version may give other numbers."""
+
+
+@cache
+def installed_versions() -> Mapping[str, str]:
+    """Version of each distribution of ``ARITHMETIC`` that is installed."""
+    found = {}
+    for name in ARITHMETIC:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+@cache
+def gate_sources(*stations: str) -> str:
+    """SHA-256 over the gate's own code of ``stations``: changed code makes things anew."""
+    root = Path(gate.__file__).parent
+    files = (file for station in stations for file in (root / station).rglob("*.py"))
+    return _sources(root, files)
+
+
+def entry_sources(options: JsonValue) -> Mapping[str, str]:
+    """For each ``entry: package.module:callable`` in ``options``, SHA-256 over all Python files of
+    its top package: a change anywhere in the user's code may change what the entry gives."""
+    packages = sorted({entry.partition(":")[0].partition(".")[0] for entry in _entries(options)})
+    return {package: _package_sources(package) for package in packages}
+
+
+def _entries(value: JsonValue) -> Iterable[str]:
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            if key == "entry" and isinstance(item, str):
+                yield item
+            else:
+                yield from _entries(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _entries(item)
+
+
+@cache
+def _package_sources(package: str) -> str:
+    spec = importlib.util.find_spec(package)
+    if spec is None:
+        return "absent"
+    folders = [Path(folder) for folder in spec.submodule_search_locations or ()]
+    if folders:
+        return ";".join(_sources(folder, folder.rglob("*.py")) for folder in folders)
+    return _sources(Path(spec.origin).parent, [Path(spec.origin)]) if spec.origin else "built in"
+
+
+def _sources(root: Path, files: Iterable[Path]) -> str:
+    total = hashlib.sha256()
+    for file in sorted(files):
+        total.update(f"{file.relative_to(root).as_posix()}\0".encode())
+        total.update(hashlib.sha256(file.read_bytes()).digest())
+    return total.hexdigest()

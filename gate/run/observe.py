@@ -1,0 +1,309 @@
+"""One case in its worker: model, data, quantize, open, numerical, layers, device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from gate import plugins
+from gate.backends.base import Backend, Session
+from gate.core.canonical import JsonValue
+from gate.core.case import Case
+from gate.core.convert import to_plain
+from gate.core.layer import LayersObserved
+from gate.core.observation import Observation, ResourcesObserved, TimingObserved
+from gate.core.spec import TargetSpec
+from gate.core.status import Tier
+from gate.core.tensors import TensorMap
+from gate.data.base import SampleSet
+from gate.data.samples import open_samples
+from gate.metrics.accumulate import ErrorAccumulator
+from gate.metrics.elementwise import relative_mse_percent
+from gate.models.base import LoadedModel, ModelError
+from gate.run.announce import Announcer
+from gate.run.cache import Cache
+from gate.run.identity import entry_sources, gate_sources, installed_versions
+from gate.run.job import Job
+from gate.run.locks import Machine
+from gate.run.prepare import Prepared, Workshop, native_target
+from gate.run.probe import Probe
+from gate.run.reference import reference_outputs
+from gate.tiers.device import observe_timing
+from gate.tiers.layers import TABLE_BATCH, observe_layers
+from gate.tiers.numerical import NumericalObserved, observe_numerical
+
+CLASSIFICATION_TASKS = frozenset({"image-classification", "sequence-classification"})
+CONVERSION_SAMPLES = 8
+
+
+def observe(job: Job, *, work: Path, announcer: Announcer) -> Observation:
+    """Run one case and return what was seen.
+
+    Raises:
+        ModelError, DataError, QuantizeError, BackendError, EntryError, OutputError: something that
+            the user can put right.
+    """
+    machine = Machine(job.lock_dir, jobs=job.jobs, announce=announcer.waiting)
+    machine.enter()
+    cache = Cache(job.cache_dir, limit_bytes=job.cache_bytes, announce=announcer.waiting)
+    with ExitStack() as stack:
+        run = _Run(job.case, cache=cache, announcer=announcer, work=work, stack=stack)
+        return run.observe(machine)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Device:
+    timing: TimingObserved
+    resources: ResourcesObserved
+
+
+class _Run:
+    def __init__(
+        self,
+        case: Case,
+        *,
+        cache: Cache,
+        announcer: Announcer,
+        work: Path,
+        stack: ExitStack,
+    ) -> None:
+        self._case = case
+        self._cache = cache
+        self._announcer = announcer
+        self._work = work
+        self._stack = stack
+        self._notes: list[str] = []
+        self._backend: Backend = plugins.load("backends", case.target.backend)
+
+    def observe(self, machine: Machine) -> Observation:
+        case, announcer = self._case, self._announcer
+        announcer.enter("model")
+        native = plugins.load("sources", case.model.source).load(case.model, seed=case.run.seed)
+        announcer.enter("data")
+        evaluation, calibration = open_samples(case.data, case.model.inputs)
+        announcer.enter("quantize")
+        workshop = Workshop(
+            case, cache=self._cache, announcer=announcer, work=self._work, notes=self._notes
+        )
+        prepared = workshop.prepare(native, calibration)
+        announcer.enter("open")
+        probe = self._start_probe(prepared, evaluation)
+        candidate = self._stack.enter_context(
+            self._backend.open_candidate(prepared.artifact, model=prepared.base, target=case.target)
+        )
+        reference = _Lazy(prepared.reference, prepared.reference_target, self._stack)
+        conversion = self._conversion_error(prepared, reference, evaluation)
+        announcer.enter("numerical")
+        numerical = self._numerical(prepared, reference, candidate, evaluation)
+        layers = device = None
+        if Tier.LAYERS in case.tiers:
+            announcer.enter("layers")
+            layers = self._layers(reference.session, candidate, evaluation)
+        if probe is not None:
+            announcer.enter("device")
+            inputs = _first(evaluation, case.run.timing_batch)
+            probe.wait_until_ready()
+            with machine.alone():
+                device = self._device(prepared, reference.session, candidate, inputs, probe)
+        announcer.finish()
+        return Observation(
+            case_id=case.id,
+            spec_digest=case.spec_digest,
+            data_digest=evaluation.digest(),
+            calibration_digest=calibration.digest() if calibration is not None else None,
+            environment=self._backend.environment(case.target),
+            artifacts={
+                "reference": prepared.reference.sha256,
+                "candidate": prepared.artifact.sha256,
+            },
+            samples_planned=len(evaluation),
+            samples_evaluated=numerical.samples,
+            conversion_relative_mse_percent=conversion,
+            pin=numerical.pin,
+            outputs=numerical.outputs,
+            missing_outputs=numerical.missing_outputs,
+            task=numerical.task,
+            layers=layers,
+            timing=device.timing if device is not None else None,
+            resources=device.resources if device is not None else None,
+            notes=(*self._notes, *numerical.notes),
+            stage_seconds={stage: round(s, 3) for stage, s in announcer.seconds.items()},
+        )
+
+    def _start_probe(self, prepared: Prepared, evaluation: SampleSet) -> Probe | None:
+        """Let the process that measures memory start early: its imports take as long as ours."""
+        if Tier.DEVICE not in self._case.tiers:
+            return None
+        inputs = _first(evaluation, self._case.run.timing_batch)
+        probe = Probe(self._case, prepared, inputs, self._work)
+        self._stack.callback(probe.close)
+        return probe
+
+    def _numerical(
+        self, prepared: Prepared, reference: _Lazy, candidate: Session, evaluation: SampleSet
+    ) -> NumericalObserved:
+        case = self._case
+        tick = self._announcer.progress(len(evaluation))
+        with reference_outputs(
+            self._cache,
+            self._reference_key(prepared.reference, prepared.reference_target, evaluation),
+            samples=len(evaluation),
+            compute=reference.run,
+            announcer=self._announcer,
+            notes=self._notes,
+        ) as outputs:
+            return observe_numerical(
+                evaluation.batches(case.run.batch),
+                reference=outputs,
+                candidate=candidate.run,
+                classification=case.model.task in CLASSIFICATION_TASKS,
+                tick=tick,
+            )
+
+    def _reference_key(
+        self, model: LoadedModel, target: TargetSpec, evaluation: SampleSet
+    ) -> dict[str, JsonValue]:
+        backend: Backend = plugins.load("backends", target.backend)
+        return {
+            "model": model.sha256,
+            "format": model.format.value,
+            "entries": entry_sources(
+                [self._case.model.options, self._case.data.evaluation.options]
+            ),
+            "model_options": self._case.model.options,
+            "data": evaluation.digest(),
+            "environment": to_plain(backend.environment(target)),
+            "target": target.options,
+            "batch": self._case.run.batch,
+            "versions": installed_versions(),
+            "gate": gate_sources("backends", "data", "models"),
+        }
+
+    def _conversion_error(
+        self, prepared: Prepared, reference: _Lazy, evaluation: SampleSet
+    ) -> float | None:
+        """Relative MSE in per cent of the reference's form against the model as its source gave it,
+        the worst output's, on a few samples; None where the two are one."""
+        native = prepared.native
+        if prepared.reference.sha256 == native.sha256:
+            return None
+        home = native_target(native.format, self._case.target)
+        parts = {
+            "native": self._reference_key(native, home, evaluation),
+            "form": self._reference_key(prepared.reference, prepared.reference_target, evaluation),
+            "gate": gate_sources("run", "metrics"),
+        }
+        with self._cache.slot("conversion-error", parts) as slot:
+            self._announcer.cache("conversion-error", hit=slot.entry is not None)
+            entry = slot.entry
+            if entry is None:
+                inputs = _first(evaluation, CONVERSION_SAMPLES)
+                backend: Backend = plugins.load("backends", home.backend)
+                with backend.open_reference(native, target=home) as session:
+                    before = session.run(inputs)
+                slot.staging()
+                worst = _worst_error(before, reference.session.run(inputs))
+                entry = slot.commit({"percent": worst})
+        percent = entry.meta["percent"]
+        if percent is None:
+            raise ModelError(
+                f"{native.spec.id}: converted to {prepared.reference.format}, the model gives outputs"
+                " of other names, shapes or finiteness; export it by hand and use source: onnx"
+            )
+        return float(percent)
+
+    def _layers(
+        self, reference: Session, candidate: Session, evaluation: SampleSet
+    ) -> LayersObserved:
+        limit = min(self._case.run.layer_samples, len(evaluation))
+        seen = observe_layers(
+            reference,
+            candidate,
+            sample=_first(evaluation, TABLE_BATCH),
+            batches=lambda size: _inputs(evaluation, size, limit),
+            tick=self._announcer.progress(limit),
+        )
+        self._notes += seen.notes
+        return seen.layers
+
+    def _device(
+        self,
+        prepared: Prepared,
+        reference: Session,
+        candidate: Session,
+        inputs: TensorMap,
+        probe: Probe,
+    ) -> _Device:
+        run = self._case.run
+        cost = probe.measure()
+        timing = observe_timing(
+            reference,
+            candidate,
+            inputs,
+            warmup=run.timing_warmup,
+            rounds=run.timing_rounds,
+            tick=self._announcer.progress(run.timing_rounds),
+        )
+        resources = ResourcesObserved(
+            reference_size_bytes=prepared.reference.size_bytes,
+            candidate_size_bytes=prepared.artifact.size_bytes,
+            reference_packed_bytes=reference.packed_bytes(),
+            candidate_packed_bytes=candidate.packed_bytes(),
+            peak_memory_bytes=cost.peak_memory_bytes,
+            load_seconds=cost.load_seconds,
+            reference_load_seconds=cost.reference_load_seconds,
+        )
+        return _Device(timing=timing, resources=resources)
+
+
+class _Lazy:
+    """The reference's session, opened when it is first needed: with its outputs in the cache and
+    nothing but the numerical tier demanded, it never is."""
+
+    def __init__(self, model: LoadedModel, target: TargetSpec, stack: ExitStack) -> None:
+        self._model = model
+        self._target = target
+        self._stack = stack
+        self._session: Session | None = None
+
+    @property
+    def session(self) -> Session:
+        if self._session is None:
+            backend: Backend = plugins.load("backends", self._target.backend)
+            self._session = self._stack.enter_context(
+                backend.open_reference(self._model, target=self._target)
+            )
+        return self._session
+
+    def run(self, inputs: TensorMap) -> TensorMap:
+        return self.session.run(inputs)
+
+
+def _first(samples: SampleSet, count: int) -> TensorMap:
+    """Inputs of the first ``count`` samples (of all, where there are fewer)."""
+    return next(samples.batches(count, limit=count)).inputs
+
+
+def _inputs(samples: SampleSet, size: int, limit: int) -> Iterator[TensorMap]:
+    return (batch.inputs for batch in samples.batches(size, limit=limit))
+
+
+def _worst_error(before: TensorMap, after: TensorMap) -> float | None:
+    """Largest relative MSE in per cent over all outputs; None where they cannot be compared."""
+    if len(before) == len(after) == 1:
+        after = dict(zip(before, after.values(), strict=True))
+    if set(before) != set(after):
+        return None
+    worst = 0.0
+    for name, x in before.items():
+        if x.shape != after[name].shape:
+            return None
+        errors = ErrorAccumulator(None)
+        errors.update(x, after[name])
+        percent = relative_mse_percent(errors.sums())
+        if percent is None:
+            return None
+        worst = max(worst, percent)
+    return worst

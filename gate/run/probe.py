@@ -1,0 +1,124 @@
+"""A process beside the worker that opens one candidate and nothing else: its memory, its load time.
+
+It starts early, imports, opens and runs the candidate (that is where its memory peaks), then waits
+for a word and measures load times while the machine is quiet. ``probe_child`` is its own side.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gate.backends.base import BackendError
+from gate.core.artifact import Format
+from gate.core.case import Case
+from gate.core.convert import MalformedRecordError
+from gate.core.tensors import TensorMap
+from gate.models.base import LoadedModel
+from gate.run.job import (
+    PROBE_ANSWER_FILE,
+    PROBE_FILE,
+    ModelFile,
+    ProbeAnswer,
+    ProbeJob,
+    read_record,
+    write_record,
+)
+from gate.run.output import last_lines
+
+if TYPE_CHECKING:
+    from gate.run.prepare import Prepared
+
+READY = b"ready\n"
+GO = b"go\n"
+
+
+class Probe:
+    """The worker's handle on its probe."""
+
+    def __init__(self, case: Case, prepared: Prepared, inputs: TensorMap, work: Path) -> None:
+        import numpy as np
+
+        self._work = work
+        self._log = work / "probe.log"
+        files = {name: work / f"probe-input-{i}.npy" for i, name in enumerate(inputs)}
+        for name, file in files.items():
+            np.save(file, inputs[name], allow_pickle=False)
+        job = ProbeJob(
+            case=case,
+            candidate_model=_candidate_model(prepared),
+            reference_model=_model_file(prepared.reference),
+            reference_target=prepared.reference_target,
+            artifact=prepared.artifact,
+            inputs=files,
+        )
+        write_record(work / PROBE_FILE, job)
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(  # noqa: S603 - this interpreter, own arguments
+                [sys.executable, "-m", "gate.run.worker", "--probe", str(work)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+            )
+
+    def wait_until_ready(self) -> None:
+        """Wait for the end of what need not be quiet.
+
+        Raises:
+            BackendError: the probe has failed.
+        """
+        pipe = self._process.stdout
+        if pipe is None or pipe.readline() != READY:
+            raise self._failed()
+
+    def measure(self) -> ProbeAnswer:
+        """Let it measure and return what it saw.
+
+        Raises:
+            BackendError: the probe has failed.
+        """
+        self._process.communicate(GO)
+        if self._process.returncode != 0:
+            raise self._failed()
+        try:
+            return read_record(self._work / PROBE_ANSWER_FILE, ProbeAnswer)
+        except (OSError, MalformedRecordError) as error:
+            raise self._failed() from error
+
+    def close(self) -> None:
+        """End it, however far it is."""
+        self._process.kill()
+        self._process.wait()
+
+    def _failed(self) -> BackendError:
+        self.close()
+        said = last_lines(self._log) or "it printed nothing"
+        return BackendError(
+            "the process that opens the candidate alone failed"
+            f" (exit code {self._process.returncode}): {said}"
+        )
+
+
+def _model_file(model: LoadedModel) -> ModelFile | None:
+    """The file form of a model; None where only its source can build it again."""
+    if model.format is not Format.ONNX or model.path is None:
+        return None
+    return ModelFile(
+        format=model.format, path=model.path, sha256=model.sha256, size_bytes=model.size_bytes
+    )
+
+
+def _candidate_model(prepared: Prepared) -> ModelFile | None:
+    """The float model that the candidate is opened with. A float candidate that is a file is its
+    own: the framework of its reference must not count as its memory."""
+    artifact = prepared.artifact
+    if artifact.format is Format.ONNX and prepared.base.format is not Format.ONNX:
+        return ModelFile(
+            format=artifact.format,
+            path=artifact.path,
+            sha256=artifact.sha256,
+            size_bytes=artifact.size_bytes,
+        )
+    return _model_file(prepared.base)

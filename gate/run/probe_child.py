@@ -1,0 +1,101 @@
+"""The probe process: opens the candidate alone, says how large it got, then measures load times."""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import numpy as np
+
+from gate import plugins
+from gate.backends.base import Backend, Session
+from gate.core.tensors import TensorMap
+from gate.models.base import LoadedModel
+from gate.run.job import (
+    PROBE_ANSWER_FILE,
+    PROBE_FILE,
+    ModelFile,
+    ProbeAnswer,
+    ProbeJob,
+    read_record,
+    write_record,
+)
+from gate.run.probe import GO, READY
+
+Open = Callable[[], AbstractContextManager[Session]]
+
+
+def probe(work: Path) -> None:
+    """Do what the job in ``work`` asks for; talks over the standard streams."""
+    # What a library prints must not be taken for an answer.
+    channel = os.dup(sys.stdout.fileno())
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    job = read_record(work / PROBE_FILE, ProbeJob)
+    inputs = {name: np.load(file, allow_pickle=False) for name, file in job.inputs.items()}
+    backend: Backend = plugins.load("backends", job.case.target.backend)
+    model = _load(job, job.candidate_model)
+
+    def candidate() -> AbstractContextManager[Session]:
+        return backend.open_candidate(job.artifact, model=model, target=job.case.target)
+
+    def reference() -> AbstractContextManager[Session]:
+        loaded = _load(job, job.reference_model)
+        home: Backend = plugins.load("backends", job.reference_target.backend)
+        return home.open_reference(loaded, target=job.reference_target)
+
+    _seconds(candidate, inputs)
+    peak = peak_resident_bytes()
+    # Once unmeasured: what happens only once in a process must not be on the account of one side.
+    _seconds(reference, inputs)
+    os.write(channel, READY)
+    if sys.stdin.buffer.readline() != GO:
+        return  # the worker is gone
+    answer = ProbeAnswer(
+        peak_memory_bytes=peak,
+        load_seconds=_seconds(candidate, inputs),
+        reference_load_seconds=_seconds(reference, inputs),
+    )
+    write_record(work / PROBE_ANSWER_FILE, answer)
+
+
+def peak_resident_bytes() -> int:
+    """Largest resident set of this process since it began to run its program.
+
+    ``ru_maxrss`` would not do on Linux: it inherits the size of the process that started this one.
+    """
+    status = Path("/proc/self/status")
+    if status.is_file():
+        for line in status.read_text(encoding="ascii", errors="replace").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _load(job: ProbeJob, file: ModelFile | None) -> LoadedModel:
+    spec = job.case.model
+    if file is None:
+        loaded: LoadedModel = plugins.load("sources", spec.source).load(
+            spec, seed=job.case.run.seed
+        )
+        return loaded
+    return LoadedModel(
+        format=file.format,
+        sha256=file.sha256,
+        size_bytes=file.size_bytes,
+        spec=spec,
+        path=file.path,
+    )
+
+
+def _seconds(open_session: Open, inputs: TensorMap) -> float:
+    """From nothing to the end of the first run."""
+    started = time.perf_counter()
+    with open_session() as session:
+        session.run(inputs)
+        return time.perf_counter() - started
