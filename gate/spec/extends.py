@@ -5,8 +5,7 @@ from __future__ import annotations
 import posixpath
 from pathlib import Path
 
-from gate.core.tolerance import SourcePosition
-from gate.spec.diagnostics import Diagnostic, join_path, shown
+from gate.spec.diagnostics import Diagnostic, join_path, one_of, shown
 from gate.spec.nodes import Mapping, Node, Scalar, Sequence
 from gate.spec.reader import SUFFIXES, read_file
 
@@ -55,7 +54,7 @@ class Extender:
 
         written = str(target.value)
         if not written.endswith(SUFFIXES):
-            return fault(f"expected a file {', '.join(SUFFIXES)}, found '{shown(written)}'")
+            return fault(f"expected a file ending in {one_of(SUFFIXES)}, found '{shown(written)}'")
         file_name = posixpath.normpath(posixpath.join(posixpath.dirname(name), written))
         file = Path(file_name)
         if not file.is_file():
@@ -88,16 +87,12 @@ def _targets(node: Node, diagnostics: list[Diagnostic]) -> list[tuple[Scalar, st
         else:
             diagnostics.append(
                 Diagnostic(
-                    position=_position(item),
+                    position=item.position,
                     path=path,
                     message="expected the name of a file or a list of names",
                 )
             )
     return found
-
-
-def _position(node: Node) -> SourcePosition:
-    return node.position
 
 
 def merge(base: Node, over: Node) -> Node:

@@ -123,9 +123,8 @@ class _Reader:
         try:
             return _scan_string(self.source, offset + 1, True)
         except json.JSONDecodeError as error:
-            raise _StopError(
-                error.pos, f"not JSON: {error.msg[:1].lower()}{error.msg[1:]}"
-            ) from None
+            what = error.msg.removesuffix(" at").removesuffix(" starting").lower()
+            raise _StopError(error.pos, f"not JSON: {what}") from None
 
     def _array(self, offset: int, path: str, depth: int) -> tuple[Node, int]:
         items: list[Node] = []
@@ -162,7 +161,7 @@ class _Reader:
                 )
             node, end = self._value(self._skip(end + 1), below, depth)
             if (control := UNPRINTABLE.search(key)) is not None:
-                message = f"the key holds the control character U+{ord(control.group()):04X}"
+                message = f"the key holds U+{ord(control.group()):04X}, which cannot be printed"
                 self._report(start, path, message)
             elif key in keys:
                 message = f"the key '{shown(key)}' is already given in line {keys[key].line}"

@@ -72,7 +72,7 @@ def _load(name: str, extender: Extender) -> tuple[Spec | None, list[Diagnostic]]
     if not isinstance(root, Mapping):
         fault = whole_file(name, f"expected a mapping, found {describe(plain(root))}")
         return None, [*diagnostics, fault]
-    found = [*validate(root), *_tolerances(root), *check_globs(root)]
+    found = [*validate(root, complete=not diagnostics), *_tolerances(root), *check_globs(root)]
     if not diagnostics and not found:
         builder = Builder(root, name)
         spec = builder.build()

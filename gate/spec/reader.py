@@ -38,7 +38,7 @@ def read_bytes(data: bytes, name: str) -> tuple[Node | None, list[Diagnostic]]:
         bad = data[error.start]
         return None, [_fault(name, before, f"the byte 0x{bad:02X} is not UTF-8")]
     if (found := UNPRINTABLE.search(text)) is not None:
-        message = f"the control character U+{ord(found.group()):04X} is not allowed"
+        message = f"the character U+{ord(found.group()):04X} is not allowed"
         return None, [_fault(name, text[: found.start()], message)]
     if not text.strip():
         return None, [whole_file(name, "is empty")]

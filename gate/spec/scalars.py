@@ -87,5 +87,5 @@ def text(value: str) -> str:
         ScalarError: it holds a control character (written as an escape).
     """
     if (found := UNPRINTABLE.search(value)) is not None:
-        raise ScalarError(f"the text holds the control character U+{ord(found.group()):04X}")
+        raise ScalarError(f"the text holds U+{ord(found.group()):04X}, which cannot be printed")
     return value

@@ -53,7 +53,11 @@ def assemble(*, third_parties: bool = False) -> Schema:
         ImportError: a plugin's module is missing.
     """
     definitions: Schema = {
-        "name": {"type": "string", "pattern": NAME, "title": "a name of letters, digits, _ . -"},
+        "name": {
+            "type": "string",
+            "pattern": NAME,
+            "title": "a name of letters, digits, '_', '.' and '-'",
+        },
         **tolerance_definitions(),
     }
     chosen: dict[str, Schema] = {}

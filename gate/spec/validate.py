@@ -36,12 +36,18 @@ _TYPES = {
 _BOOL_LIKE = frozenset({"yes", "no", "on", "off", "y", "n"})
 
 
-def validate(root: Node) -> list[Diagnostic]:
+def validate(root: Node, *, complete: bool = True) -> list[Diagnostic]:
     """Every way in which the document does not follow the schema; the text of tolerances is left to
-    ``gate.spec.tolerances``, which says more about it."""
+    ``gate.spec.tolerances``, which says more about it.
+
+    Args:
+        root: the document, merged.
+        complete: False where a part of it could not be read, so that a missing key may be no mistake.
+    """
     found: list[Diagnostic] = []
     for error in _validator().iter_errors(plain(root)):
-        found.extend(_explain(error, root))
+        if complete or error.validator != "required":
+            found.extend(_explain(error, root))
     return found
 
 
@@ -245,11 +251,14 @@ def _const(error: Fault) -> Words:
 
 
 def _pattern(error: Fault) -> Words:
-    pattern = str(error.validator_value)
-    title = error.schema.get("title") or _FORMS.get(pattern) or f"a string like {pattern}"
+    found = describe(error.instance)
     examples = error.schema.get("examples")
-    hint = f"for example '{examples[0]}'" if examples else str(error.schema.get("description", ""))
-    return f"expected {title}, found {describe(error.instance)}", hint
+    description = str(error.schema.get("description", "")).rstrip(".")
+    hint = f"for example '{examples[0]}'" if examples else description
+    title = error.schema.get("title") or _FORMS.get(str(error.validator_value))
+    if title is None:
+        return f"{found} does not fit", hint or f"expected the form {error.validator_value}"
+    return f"expected {title}, found {found}", hint
 
 
 def _limit(words: str) -> Callable[[Fault], Words]:
