@@ -24,8 +24,6 @@ class RunSettings:
     jobs: int = 1
     lock_dir: Path | None = None
     """Where workers arrange who may time, if those of other runs take part; None: of this run alone."""
-    lock_dir: Path | None = None
-    """Where workers arrange who may time; None is within ``run_dir``. Runs that share it take turns."""
     handle_signals: bool = True
     """Take SIGINT and SIGTERM over while the plan runs (in the main thread only)."""
     grace_seconds: float = 3.0
