@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from gate.core.canonical import JsonValue
 from gate.core.spec import Options
 from gate.data.base import DataError, Dataset
+from gate.spec.entries import ENTRY_PATTERN
 
 _METHODS = ("__len__", "raw", "label", "identity")
 
@@ -24,7 +25,7 @@ class PythonData:
         "properties": {
             "entry": {
                 "type": "string",
-                "pattern": r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$",
+                "pattern": ENTRY_PATTERN,
                 "description": "package.module:callable of a module that pyproject.toml trusts.",
             },
             "kwargs": {"type": "object", "description": "Keyword arguments of the call."},
