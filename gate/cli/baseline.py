@@ -212,7 +212,7 @@ def _diff(args: argparse.Namespace, store: BaselineStore) -> int:
     else:
         _print_update(update, full=args.full)
         sys.stdout.write(
-            f"{count(len(update.recordings), 'case')} differ, {len(update.unchanged)} unchanged\n"
+            f"{count(len(update.recordings), 'case')} changed, {len(update.unchanged)} unchanged\n"
         )
     return ExitCode.PASS
 
