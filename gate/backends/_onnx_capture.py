@@ -2,7 +2,8 @@
 
 Asking the runtime for a dequantized tensor would keep it from fusing the nodes around it into an
 integer kernel, and another thing would be measured. So the stored integers are asked for, and
-dequantized here.
+dequantized here. In floating point an output that is asked for is not fused with what follows,
+which changes last bits; the model's own outputs therefore come from its plain session.
 """
 
 from __future__ import annotations
@@ -22,11 +23,21 @@ BUDGET_BYTES = 64 * 2**20
 
 
 class Capture:
-    """Extra sessions of one model, one for each group of outputs."""
+    """Extra sessions of one model, one for each group of outputs.
+
+    Args:
+        source: the file.
+        plain: its session without extra outputs.
+        graph: its graph.
+        folder: its layers.
+        sample_bytes: bytes of each tensor for one sample.
+        budget: bytes of activations to hold at a time.
+    """
 
     def __init__(
         self,
         source: Source,
+        plain: Any,
         graph: Graph,
         folder: Folder,
         sample_bytes: Mapping[str, float],
@@ -34,6 +45,7 @@ class Capture:
         budget: int = BUDGET_BYTES,
     ) -> None:
         self._source = source
+        self._plain = plain
         self._graph = graph
         self._folder = folder
         self._sample_bytes = sample_bytes
@@ -66,7 +78,9 @@ class Capture:
                 continue
             wanted.discard(name)
             size = self._sample_bytes[name] * batch
-            if group and held + size > self._budget:
+            final = name in self._graph.outputs
+            other = bool(group) and (group[0] in self._graph.outputs) is not final
+            if group and (held + size > self._budget or other):
                 result.append(tuple(group))
                 group, held = [], 0.0
             group.append(name)
@@ -75,7 +89,8 @@ class Capture:
 
     def _run(self, group: tuple[str, ...], feeds: Mapping[str, Any]) -> list[Any]:
         if group not in self._sessions:
-            self._sessions[group] = open_with_outputs(self._source, group)
+            final = group[0] in self._graph.outputs
+            self._sessions[group] = self._plain if final else open_with_outputs(self._source, group)
         try:
             return list(self._sessions[group].run_with_ort_values(list(group), feeds))
         except runtime_errors() as error:

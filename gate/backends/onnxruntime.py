@@ -144,7 +144,7 @@ class OnnxRuntimeSession:
             a_sample = {name: size / batch for name, size in sizes.items()}
             self._capture = (
                 key,
-                Capture(self._source, self._graph, self._folder, a_sample),
+                Capture(self._source, self._session, self._graph, self._folder, a_sample),
             )
         return self._capture[1]
 
