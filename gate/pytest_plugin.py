@@ -321,18 +321,19 @@ def _skip_reason(part: TierOutcome) -> str:
 def _failure_text(verdict: Verdict, part: TierOutcome) -> str:
     """Why the tier did not pass, its checks that did not, and what a crashed worker last printed."""
     from gate.report.checks import check_table
-    from gate.report.explain import Topic, explain
+    from gate.report.explain import Topic, check_line, explain
     from gate.report.style import Style
     from gate.report.text import tail
 
-    lines = [f"{part.status} {verdict.case_id} {part.tier}"]
-    if part.note:
-        lines.append(part.note)
-    if part.checks:
-        lines += ["", check_table(part.checks, Style(), failing_only=True), ""]
+    # pytest's own summary shows the first line.
+    decisive = next((check for check in part.checks if check.status is part.status), None)
+    first = part.note or (check_line(decisive) if decisive is not None else "")
+    lines = [f"{part.status}: {first}", f"case: {verdict.case_id}"]
     for line in explain(verdict):
         if line.topic in (Topic.LAYER, Topic.BASELINE, Topic.NOTE):
             lines.append(f"{line.topic}: {line.text}")
         elif line.topic is Topic.OUTPUT:
             lines += [f"{line.topic}:", tail(line.text, 40)]
+    if part.checks:
+        lines += ["", check_table(part.checks, Style(), failing_only=True)]
     return "\n".join(lines)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from gate.core.status import Status
 from gate.core.verdict import Check
+from gate.report.explain import remark
 from gate.report.format import apart, demand, quantity
 from gate.report.grid import grid
 from gate.report.style import Style
@@ -36,9 +37,9 @@ def check_table(checks: Sequence[Check], style: Style, *, failing_only: bool = F
             )
         )
     lines.extend(
-        f"{check.status}: {check.tier}.{check.rule}: {one_line(check.message)}"
+        f"{check.tier}.{check.rule} ({one_line(check.subject)}): {said}"
         for check in shown
-        if check.message and check.status is not Status.PASS
+        if check.status is not Status.PASS and (said := remark(check))
     )
     if len(shown) < len(checks):
         lines.append(f"{len(checks) - len(shown)} more checks passed")
@@ -50,7 +51,7 @@ def _row(check: Check, style: Style) -> list[str]:
     unit = measured.unit if measured is not None else ""
     value, bound = apart(measured.value if measured is not None else None, check.bound, unit)
     if measured is not None and measured.value is None:
-        value = f"none: {one_line(measured.why_none)}"
+        value = "none"
     return [
         style.paint(check.status.value, check.status.value),
         check.tier.value,

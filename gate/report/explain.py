@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 
 from gate.core.status import Status, Tier
 from gate.core.verdict import Check, Verdict
+from gate.judge.wording import compared
 from gate.report.format import apart, demand, quantity
 from gate.report.text import clean, one_line
 from gate.report.tiers import unexpected
 
 _MORE_SHOWN = 5
+_BRACKETS = re.compile(r"^\s*\(([^()]*)\)")
+_LOOSE = re.compile(r"\s*:\s*[;:]")  # what is left around figures that were taken out
 _TIER_ORDER = {tier: place for place, tier in enumerate(Tier)}
 
 
@@ -37,34 +41,41 @@ class Line:
 
 
 def check_line(check: Check) -> str:
-    """One check in one line: rule, subject, measured against demanded, message, place in the spec."""
+    """One check in one line: rule, subject, measured against demanded, remark, place in the spec."""
     subject = "" if check.subject in ("", "case") else f" of {one_line(check.subject)}"
-    parts = [f"{check.tier}: {check.rule}{subject}"]
-    measured = check.measurement
+    text = f"{check.tier}: {check.rule}{subject}"
+    measured, tolerance = check.measurement, check.tolerance
     if measured is not None:
         value, bound = apart(measured.value, check.bound, measured.unit)
-        figure = (
-            f"= {value}" if measured.value is not None else f"has no value ({measured.why_none})"
-        )
+        text += f" = {value}" if measured.value is not None else " not measured"
         if measured.low is not None and measured.high is not None:
             low, high = (quantity(v, measured.unit) for v in (measured.low, measured.high))
-            figure += f" [{low} .. {high}]"
-        parts[0] += f" {figure}"
-        wanted = demand(check.tolerance, bound)
-        if wanted:
-            parts.append(f"demanded {wanted}")
-        if check.baseline is not None:
-            parts.append(f"baseline {quantity(check.baseline, measured.unit)}")
-    elif check.tolerance is not None:
-        parts.append(f"demanded {check.tolerance.text}")
-    text = ", ".join(parts)
-    if check.message:
-        text += f": {check.message}"
-    if measured is not None and measured.detail and measured.detail not in check.message:
-        text += f"; {measured.detail}"
-    if check.tolerance is not None and check.tolerance.where is not None:
-        text += f" ({check.tolerance.where})"
+            text += f" [{low} .. {high}]"
+        if tolerance is not None:
+            text += f", demanded {demand(tolerance, bound)}"
+    elif tolerance is not None:
+        text += f", demanded {tolerance.text}"
+    said = remark(check)
+    if said:
+        text += f": {said}"
+    if tolerance is not None and tolerance.where is not None:
+        text += f" ({tolerance.where})"
     return one_line(text)
+
+
+def remark(check: Check) -> str:
+    """What the judge's message says beyond the figures, which reports write themselves."""
+    text, measured, tolerance = check.message, check.measurement, check.tolerance
+    if measured is None:
+        return one_line(text)
+    if measured.value is None:
+        text = text.removeprefix("not measured: ") or measured.why_none
+    elif tolerance is not None and check.bound is not None:
+        figures = compared(measured.value, tolerance.op, check.bound, measured.unit)
+        text = _BRACKETS.sub(r"\1", text.replace(figures, "", 1))
+    if check.status is not Status.PASS and measured.detail and measured.detail not in text:
+        text = f"{text}; {measured.detail}"
+    return one_line(_LOOSE.sub(":", text)).strip(":; ")
 
 
 def first_check(verdict: Verdict) -> Check | None:

@@ -187,7 +187,10 @@ def _explained(verdict: Verdict, style: Style, *, verbose: bool) -> str:
 
 def _says(verdict: Verdict) -> bool:
     """Whether the baseline's use is worth a line: no comparison took place, and nothing said so yet."""
-    return verdict.baseline_note not in ("", "compared") and outcome(verdict) is Outcome.PASS
+    return (
+        verdict.baseline_note not in ("", "compared", "ignored")
+        and outcome(verdict) is Outcome.PASS
+    )
 
 
 def _notes(verdicts: Sequence[Verdict], results: Sequence[CaseResult]) -> Iterator[tuple[str, str]]:

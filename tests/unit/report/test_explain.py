@@ -2,7 +2,7 @@ from dataclasses import replace
 
 from gate.core.status import Status, Tier
 from gate.core.verdict import Verdict
-from gate.report.explain import Topic, check_line, explain, first_check
+from gate.report.explain import Topic, check_line, explain, first_check, remark
 from gate.report.text import clean, tail
 from tests.unit.report.records import (
     CRASHED,
@@ -38,14 +38,32 @@ def test_a_failure_says_tier_rule_subject_figure_demand_and_place():
         "layers: sqnr of features.3.conv = 9.87 dB, demanded >= 15 dB (specs/digits.yaml:14:9)"
     )
     (also,) = texts(FAILED, Topic.ALSO)
-    assert "top1_drop = 1.0004 pp, demanded < 1 pp, baseline 0.25 pp" in also
+    assert (
+        "top1_drop = 1.0004 pp, demanded < 1 pp: baseline 0.25 pp: in float: conv1 (specs" in also
+    )
     assert texts(FAILED, Topic.LAYER) == ["features.3.conv"]
     assert texts(FAILED, Topic.BASELINE) == ["not comparable: recorded on linux-aarch64"]
 
 
 def test_a_missing_value_says_why():
     line = check_line(check("top1_drop", Status.FAIL, value=None))
-    assert "top1_drop has no value (the labels are missing), demanded < 1 pp" in line
+    assert "top1_drop not measured, demanded < 1 pp: the labels are missing (specs" in line
+
+
+def test_the_judges_words_are_kept_and_its_figures_are_not_repeated():
+    indicative = check(
+        "latency_p50",
+        Status.SKIPPED,
+        value=3.0,
+        unit="ms",
+        bound=2.0,
+        text="< 2 ms",
+        message="indicative: 3 ms, demanded < 2 ms; an absolute time binds on a dedicated target",
+    )
+    assert remark(indicative) == "indicative: an absolute time binds on a dedicated target"
+    waiting = check("sqnr", Status.SKIPPED, bound=None, message="there is no baseline yet")
+    assert remark(waiting) == "there is no baseline yet"
+    assert remark(check("sqnr", message="0.25 pp, demanded < 1 pp")) == ""
 
 
 def test_an_implicit_rule_speaks_by_its_message():
