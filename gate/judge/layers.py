@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from gate.core.layer import LayerMatch, LayerRow, LayersObserved, QParams
 from gate.core.status import Tier
@@ -60,10 +60,13 @@ def unobservable(observed: LayersObserved) -> tuple[str, ...]:
     """Matched layers without arithmetic of their own whose output the runtime does not show: they
     have no error metrics, which the verdict mentions and does not hold against the candidate."""
     rows = {row.name: row for row in observed.candidate}
+    reference = {row.name: row for row in observed.reference}
     return tuple(
         match.candidate
         for match in observed.matches
-        if match.errors is None and (row := rows.get(match.candidate)) and _hidden(row)
+        if match.errors is None
+        and (row := rows.get(match.candidate)) is not None
+        and _hidden(row, _covered(match, reference))
     )
 
 
@@ -146,7 +149,7 @@ def _case(rows: Sequence[LayerRow]) -> Iterator[Measurement]:
 
 
 def _layer(
-    row: LayerRow, match: LayerMatch | None, reference: dict[str, LayerRow]
+    row: LayerRow, match: LayerMatch | None, reference: Mapping[str, LayerRow]
 ) -> Iterator[Measurement]:
     if row.weight is not None or row.output is not None:
         faults = [
@@ -160,7 +163,7 @@ def _layer(
             why = "no reference layer was matched with it"
             yield _measurement("shapes", row.name, None, why)
         return
-    covered = [reference[name] for name in match.reference if name in reference]
+    covered = _covered(match, reference)
     if not covered or len(covered) != len(match.reference):
         lost = [name for name in match.reference if name not in reference]
         why = f"matched with {names(lost) or 'nothing'}, which the reference does not have"
@@ -168,7 +171,7 @@ def _layer(
     else:
         yield _truth("shapes", row.name, shapes_fault(row, covered))
     if match.errors is None:
-        if not _hidden(row):
+        if not _hidden(row, covered):
             for metric in _ERROR_METRICS:
                 yield _measurement(metric, row.name, None, "its output was not observed")
         return
@@ -177,8 +180,14 @@ def _layer(
         yield _measurement(metric, row.name, elementwise.BY_NAME[metric](match.errors), why)
 
 
-def _hidden(row: LayerRow) -> bool:
-    return row.capture is None and not row.computes
+def _covered(match: LayerMatch, reference: Mapping[str, LayerRow]) -> list[LayerRow]:
+    return [reference[name] for name in match.reference if name in reference]
+
+
+def _hidden(row: LayerRow, covered: Sequence[LayerRow]) -> bool:
+    """Nothing computed on either side, and an output that one of the runtimes does not show."""
+    seen = row.capture is not None and all(r.capture is not None for r in covered[-1:])
+    return not seen and not row.computes and not any(r.computes for r in covered)
 
 
 def _truth(metric: str, subject: str, fault: str) -> Measurement:

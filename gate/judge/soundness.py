@@ -8,7 +8,7 @@ from gate.core.case import Case
 from gate.core.observation import OBSERVATION_SCHEMA, Observation
 from gate.core.status import Status, Tier
 from gate.core.verdict import Check
-from gate.judge.numerical import missing_samples
+from gate.judge.numerical import missing_samples, output_fault
 from gate.judge.wording import count, shown
 
 CONVERSION_LIMIT_PERCENT = 0.01
@@ -69,12 +69,8 @@ def _outputs(case: Case, observation: Observation) -> Iterator[Check]:
         yield rule(case, "outputs", Status.FAIL, message, subject=name)
     for name, output in observation.outputs.items():
         sums = output.errors
-        faults = []
-        if output.candidate.shape != output.reference.shape:
-            faults.append(
-                f"shape {list(output.candidate.shape)}, "
-                f"the reference's {list(output.reference.shape)}"
-            )
+        fault = output_fault(output, observation.samples_planned)
+        faults = [fault] if fault else []
         for side, number in (
             ("candidate", sums.nonfinite_candidate),
             ("reference", sums.nonfinite_reference),
