@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import PurePosixPath
-from typing import Any, TypeVar
+from typing import Any
 
 from gate import plugins
 from gate.core.canonical import JsonValue, digest
@@ -21,14 +22,13 @@ from gate.core.spec import (
 )
 from gate.core.tolerance import Tolerance
 from gate.spec import schema
-from gate.spec.diagnostics import Diagnostic
+from gate.spec.diagnostics import Diagnostic, shown
 from gate.spec.grammar import GrammarError, parse_quantity
 from gate.spec.nodes import Mapping, Node, Path, Scalar, Sequence, child, dotted, plain
 from gate.spec.paths import PathResolver
+from gate.spec.schema import NAME
 from gate.spec.tolerances import TolerancesReader
 from gate.spec.units import FACTORS, SECONDS
-
-T = TypeVar("T")
 
 _NOT_MEANING = frozenset({"$schema", "extends"})
 
@@ -88,7 +88,7 @@ class Builder:
         matrix = plain(root.entries["matrix"]) if "matrix" in root.entries else {}
         tolerances = root.entries["tolerances"]
         return Spec(
-            id=spec_id(root, self._name),
+            id=self._id(),
             path=self._name,
             digest=content_digest(root),
             model=self._model(root.entries["model"]),
@@ -106,6 +106,19 @@ class Builder:
             baseline_policy=_value(root, "baseline", "require"),
             where=root.position,
         )
+
+    def _id(self) -> str:
+        found = spec_id(self._root, self._name)
+        if re.search(NAME, found) is None:  # one that is written was checked by the schema
+            self._diagnostics.append(
+                Diagnostic(
+                    position=self._root.position,
+                    path="id",
+                    message=f"the file's stem '{shown(found)}' cannot be an id",
+                    hint="give the spec an id",
+                )
+            )
+        return found
 
     def _options(self, node: Node, kind: plugins.Kind, path: Path) -> dict[str, JsonValue]:
         chosen = _value(node, schema.discriminator(kind), "")

@@ -12,7 +12,6 @@ from gate.spec.units import FACTORS, OFFSET_UNITS, SECONDS
 
 Schema = dict[str, Any]
 
-NAME = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$"
 TASKS = ("image-classification", "sequence-classification", "regression", "other")
 DTYPES = ("float32", "float64", "float16", "int64", "int32", "int16", "int8", "uint8", "bool")
 

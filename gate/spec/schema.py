@@ -12,6 +12,8 @@ from gate import plugins
 Schema = dict[str, Any]
 
 FILE = "v1.json"
+NAME = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$"
+"""Of specs, models, quantizations and targets: safe in a case's id and as a file name."""
 _SAMPLES = ("samples", "skip", "seed")
 _TARGET = ("threads", "dedicated")
 KINDS: dict[plugins.Kind, tuple[str, str, tuple[str, ...]]] = {

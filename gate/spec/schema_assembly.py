@@ -9,8 +9,8 @@ from typing import Any, cast
 
 from gate import plugins
 from gate.core.canonical import JsonValue
-from gate.spec.core_schema import NAME, Schema, core, count, ref, tolerance_definitions
-from gate.spec.schema import KINDS
+from gate.spec.core_schema import core, count, ref, tolerance_definitions
+from gate.spec.schema import KINDS, NAME, Schema
 
 ID = "https://quantgate.readthedocs.io/schema/v1.json"
 PREPROCESS = "gate.data.preprocess:PREPROCESS_SCHEMA"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any, TypeAlias
@@ -141,8 +142,12 @@ def _missing_keys(error: Fault, root: Node, path: Path) -> Iterator[Diagnostic]:
     node = at(root, path)
     for key in error.validator_value:
         if key not in error.instance:
+            near = difflib.get_close_matches(key, error.instance, n=1, cutoff=0.6)
             yield Diagnostic(
-                position=node.position, path=dotted(path), message=f"the key '{key}' is missing"
+                position=node.position,
+                path=dotted(path),
+                message=f"the key '{key}' is missing",
+                hint=f"is it the '{shown(near[0])}'?" if near else "",
             )
 
 
