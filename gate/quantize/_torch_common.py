@@ -13,6 +13,7 @@ from gate.core.canonical import JsonValue
 from gate.core.spec import InputSpec
 from gate.core.tensors import TensorMap
 from gate.models.hashing import files_sha256
+from gate.models.torch_packed import is_quantized_module
 from gate.quantize._torch_state import STATE_FILE, save_state
 from gate.quantize.base import CalibrationBatches, QuantizeError
 
@@ -25,11 +26,6 @@ KEEP_FLOAT_SCHEMA: Mapping[str, JsonValue] = {
     "default": [],
     "description": "globs over module paths that stay in floating point",
 }
-# Modules and operators of torch.ao that hold integer (or float16) weights.
-_QUANTIZED_PACKAGES = (
-    "torch.ao.nn.quantized.",
-    "torch.ao.nn.intrinsic.quantized.",
-)
 
 
 def torch_versions() -> Mapping[str, str]:
@@ -85,12 +81,6 @@ def positional(batch: TensorMap, inputs: Mapping[str, InputSpec]) -> tuple[Tenso
         raise QuantizeError(f"the calibration samples have no input '{missing[0]}'")
     # A copy: torch must neither see read-only memory nor change the caller's.
     return tuple(torch.from_numpy(np.array(batch[name], order="C")) for name in inputs)
-
-
-def is_quantized_module(module: nn.Module) -> bool:
-    """True for torch.ao's own modules with integer or float16 weights."""
-    kind = type(module)
-    return f"{kind.__module__}.".startswith(_QUANTIZED_PACKAGES)
 
 
 def computes_quantized(module: nn.Module) -> bool:

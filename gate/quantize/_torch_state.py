@@ -8,9 +8,12 @@ that is set then.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gate.models.torch_packed import CELL, LINEAR, packed_kind, unpack_linear
+from gate.models.torch_runtime import quiet_torch_ao
 from gate.quantize.base import QuantizeError
 
 if TYPE_CHECKING:
@@ -19,8 +22,6 @@ if TYPE_CHECKING:
 STATE_FILE = "model.pt"
 _VERSION = 1
 _PACKED = "packed"
-_LINEAR = "LinearPackedParamsBase"
-_CELL = "CellParamsBase"
 _CELL_TAGS = ("quantized_dynamic", "quantized_fp16")
 
 
@@ -32,10 +33,13 @@ def save_state(module: nn.Module, path: Path) -> None:
     """
     import torch
 
-    state = {name: _plain(name, value) for name, value in module.state_dict().items()}
+    original = module.state_dict()
+    state = {name: _plain(name, value) for name, value in original.items()}
     for name, (weight, bias) in _fp16_linears(state):
         state[name] = (weight.to(torch.float16), bias)  # exact: packing rounded it to float16
-    torch.save({"version": _VERSION, "state": state}, path)
+    # Modules read older layouts of their state by the versions in the metadata.
+    metadata = {name: dict(entry) for name, entry in getattr(original, "_metadata", {}).items()}
+    torch.save({"version": _VERSION, "state": state, "metadata": metadata}, path)
 
 
 def load_state(module: nn.Module, path: Path) -> None:
@@ -47,12 +51,14 @@ def load_state(module: nn.Module, path: Path) -> None:
     import torch
 
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with quiet_torch_ao():  # rebuilding a quantized tensor goes through a deprecated class
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged zip, pickle or tensor each raise their own
         raise QuantizeError(f"{path}: cannot be read ({type(error).__name__}: {error})") from error
     if not isinstance(content, dict) or content.get("version") != _VERSION:
         raise QuantizeError(f"{path}: is no quantized state of this version; quantize again")
-    state = {name: _packed(value) for name, value in content["state"].items()}
+    state: Any = OrderedDict((name, _packed(value)) for name, value in content["state"].items())
+    state._metadata = content["metadata"]
     for name, (weight, bias) in _fp16_linears(state):
         state[name] = (weight.to(torch.float32), bias)
     expected = set(module.state_dict())
@@ -63,7 +69,7 @@ def load_state(module: nn.Module, path: Path) -> None:
         )
     try:
         module.load_state_dict(state, strict=True)
-    except (RuntimeError, AttributeError, TypeError, ValueError) as error:
+    except (RuntimeError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise QuantizeError(f"{path}: does not fit the model: {error}") from error
 
 
@@ -90,10 +96,10 @@ def _plain(name: str, value: Any) -> Any:
     if not isinstance(value, torch.ScriptObject):
         return value
     script: Any = value  # torch's annotations know nothing of these objects
-    kind = script._type().name()
-    if kind == _LINEAR:
-        return {_PACKED: kind, "parts": _plain(name, _unpack_linear(script))}
-    if kind == _CELL:
+    kind = packed_kind(script)
+    if kind == LINEAR:
+        return {_PACKED: kind, "parts": _plain(name, unpack_linear(script))}
+    if kind == CELL:
         # torch pickles cells as (tag, tensors, doubles, longs, packed linear parameters).
         tag, _, _, longs, parts = script.__getstate__()[0]
         if tag in _CELL_TAGS:
@@ -106,19 +112,12 @@ def _plain(name: str, value: Any) -> Any:
     raise QuantizeError(f"'{name}' holds packed parameters of kind {kind}, which cannot be written")
 
 
-def _unpack_linear(value: Any) -> tuple[Any, Any]:
-    import torch
-
-    weight, bias = value.__getstate__()[0]
-    return (weight if weight.is_quantized else weight.to(torch.float16)), bias
-
-
 def _packed(value: Any) -> Any:
     if isinstance(value, tuple):
         return tuple(_packed(item) for item in value)
     if not isinstance(value, dict) or _PACKED not in value:
         return value
-    return _packed_linear(*value["parts"]) if value[_PACKED] == _LINEAR else _packed_cell(value)
+    return _packed_linear(*value["parts"]) if value[_PACKED] == LINEAR else _packed_cell(value)
 
 
 def _packed_linear(weight: Any, bias: Any) -> Any:

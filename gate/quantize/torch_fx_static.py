@@ -69,7 +69,7 @@ class TorchFxStatic:
             },
             "reduce_range": {
                 "type": "boolean",
-                "description": "activations in 7 bits; default true for engines x86 and fbgemm",
+                "description": "affine activations in 7 bits; default true for engines x86 and fbgemm",
             },
             "keep_float": KEEP_FLOAT_SCHEMA,
             "engine": {
@@ -100,7 +100,13 @@ class TorchFxStatic:
         """Calibrate, convert and write the state; see ``Quantizer.quantize``."""
         complete = with_defaults(self.options_schema, options)
         complete.setdefault("engine", engine_of(target.options))
-        complete.setdefault("reduce_range", complete["engine"] in _REDUCES_RANGE)
+        symmetric = complete["activations"] == "quint8/symmetric"
+        complete.setdefault("reduce_range", complete["engine"] in _REDUCES_RANGE and not symmetric)
+        if symmetric and complete["reduce_range"]:
+            raise QuantizeError(
+                "torch cannot reduce the range of symmetric activations: drop reduce_range, or use "
+                "activations: quint8/affine"
+            )
         inputs = model.spec.inputs
         with torch_settings(engine=complete["engine"], threads=target.threads):
             quantized = _quantized(
@@ -132,15 +138,20 @@ def _quantized(
     observe: Callable[[nn.Module], None],
 ) -> nn.Module:
     from torch.ao.quantization.quantize_fx import convert_fx, prepare_fx
+    from torch.fx.proxy import TraceError
 
     with quiet_torch_ao():
         mapping = qconfig_mapping(options, kept_in_float(module, options["keep_float"]))
         try:
             prepared = prepare_fx(copy.deepcopy(module).eval(), mapping, example_inputs(inputs))
+        except TraceError as error:
+            raise QuantizeError(
+                f"torch FX cannot trace the model ({error}); control flow on tensor values must go, "
+                "or use torch-dynamic"
+            ) from error
         except Exception as error:  # tracing runs the model's code, which may raise anything
             raise QuantizeError(
-                f"torch FX cannot trace the model ({type(error).__name__}: {error}); control flow on "
-                "tensor values must go, or use torch-dynamic"
+                f"torch FX cannot prepare the model ({type(error).__name__}: {error})"
             ) from error
         observe(prepared)
         try:

@@ -1,0 +1,167 @@
+"""From a call of a torch model to a row of the layer table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from gate.backends._torch_graph import base_name, operator_name
+from gate.backends._torch_macs import is_computing, macs
+from gate.core.layer import LayerRow, QParams, TensorInfo
+from gate.models.torch_packed import is_quantized_module, module_weights, unpack
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from gate.backends._torch_observe import Call
+
+_STORED = {"quint8": "uint8", "qint8": "int8", "qint32": "int32"}
+_EIGHT_BITS = frozenset({"uint8", "int8"})
+
+
+def describe(call: Call, *, name: str, covers: tuple[str, ...], batch: int) -> LayerRow:
+    """One row; ``batch`` is the number of samples that the call saw.
+
+    A weight's quantization parameters are those of the layer's first weight (``weight_ih_l0`` of a
+    recurrent layer). Batch-norm scales and other elementwise factors do not count as weights.
+    """
+    computes = is_computing(call)
+    weights = weights_of(call) if computes or _looks_up(call) else []
+    quantized_weights = [w for w in weights if w.is_quantized]
+    if weights:
+        quantized = len(quantized_weights) == len(weights)
+    else:
+        quantized = call.output.is_quantized or any(t.is_quantized for t in call.inputs)
+    return LayerRow(
+        name=name,
+        op=_op(call),
+        computes=computes,
+        quantized=quantized,
+        inputs=tuple(tensor_info(tensor) for tensor in call.inputs),
+        outputs=(tensor_info(call.output),),
+        weight=qparams(quantized_weights[0]) if quantized_weights else None,
+        output=qparams(call.output) if call.output.is_quantized else None,
+        params=sum(weight.numel() for weight in weights),
+        params_quantized=sum(w.numel() for w in quantized_weights if _stored(w) in _EIGHT_BITS),
+        macs=round(macs(call, weights) / batch) if computes else 0,
+        covers=covers,
+        capture=call.name
+        if call.output.dtype.is_floating_point or call.output.is_quantized
+        else None,
+    )
+
+
+def weights_of(call: Call) -> list[Tensor]:
+    """Weights of a call, without biases: float ones, or quantized ones unpacked."""
+    import torch
+
+    if call.module is not None:
+        return _module_weights(call.module)
+    found: list[Tensor] = []
+    for constant in call.constants:
+        if isinstance(constant, torch.ScriptObject):
+            found += [weight for weight, _ in unpack(constant) or []]
+        elif isinstance(constant, torch.Tensor) and constant.dim() > 1:
+            found.append(constant)
+    return found
+
+
+def tensor_info(tensor: Tensor) -> TensorInfo:
+    """Shape and NumPy-style type, of storage where quantized."""
+    return TensorInfo(shape=tuple(tensor.shape), dtype=_stored(tensor))
+
+
+def qparams(tensor: Tensor) -> QParams:
+    """Parameters of a quantized tensor. A signed type with zero points of 0 is called symmetric."""
+    import torch
+
+    by_channel = tensor.qscheme() in (
+        torch.per_channel_affine,
+        torch.per_channel_affine_float_qparams,
+    )
+    if by_channel:
+        axis: int | None = tensor.q_per_channel_axis()
+        scales = tuple(float(s) for s in tensor.q_per_channel_scales().tolist())
+        zero_points = tuple(round(z) for z in tensor.q_per_channel_zero_points().tolist())
+    else:
+        axis, scales, zero_points = None, (tensor.q_scale(),), (tensor.q_zero_point(),)
+    dtype = _stored(tensor)
+    symmetric = not dtype.startswith("u") and not any(zero_points)
+    return QParams(
+        dtype=dtype,
+        scheme=f"per-{'channel' if by_channel else 'tensor'}-{'symmetric' if symmetric else 'affine'}",
+        axis=axis,
+        scales=scales,
+        zero_points=zero_points,
+        channels=tensor.shape[axis] if axis is not None else None,
+    )
+
+
+def packed_bytes(module: nn.Module) -> int:
+    """Bytes of weights, biases and quantization parameters, as the kernels hold them.
+
+    Integer weights take a byte an element, with a float32 scale and an int32 zero point a channel;
+    everything else takes its own element size. Padding inside a kernel's blocks is not counted.
+    """
+    import torch
+
+    total = 0
+    for part in module.modules():
+        pairs = module_weights(part) if is_quantized_module(part) else []
+        if not pairs:
+            packed = [v for v in vars(part).values() if isinstance(v, torch.ScriptObject)]
+            pairs = [pair for value in packed for pair in unpack(value) or []]
+        for weight, bias in pairs:
+            total += weight.numel() * weight.element_size()
+            if weight.is_quantized:
+                total += 8 * len(qparams(weight).scales)
+            if bias is not None:
+                total += bias.numel() * bias.element_size()
+        if pairs and is_quantized_module(part) and isinstance(getattr(part, "scale", None), float):
+            total += 8  # of the output
+        own = (*part.parameters(recurse=False), *part.buffers(recurse=False))
+        total += sum(tensor.numel() * tensor.element_size() for tensor in own)
+    return total
+
+
+def _module_weights(module: nn.Module) -> list[Tensor]:
+    if is_quantized_module(module):
+        return [weight for weight, _ in module_weights(module)]
+    # A fused float module is a Sequential of the convolution and what follows it.
+    return [
+        parameter
+        for name, parameter in module.named_parameters()
+        if "weight" in name.rsplit(".", 1)[-1] and parameter.dim() > 1
+    ]
+
+
+def _looks_up(call: Call) -> bool:
+    if call.module is not None:
+        return "Embedding" in type(call.module).__name__
+    return base_name(call.function).startswith("embedding")
+
+
+def _op(call: Call) -> str:
+    if call.module is None:
+        return operator_name(call.function)
+    kind = type(call.module)
+    if not is_quantized_module(call.module):
+        return kind.__name__
+    return f"Quantized{'Dynamic' if '.dynamic.' in kind.__module__ else ''}{kind.__name__}"
+
+
+def _stored(tensor: Tensor) -> str:
+    name = str(tensor.dtype).removeprefix("torch.")
+    return _STORED.get(name, name)
+
+
+def as_float32(tensor: Tensor) -> Any:
+    """A NumPy copy, dequantized where quantized; other floating-point types become float32."""
+    import torch
+
+    value = tensor.detach()
+    if value.is_quantized:
+        value = value.dequantize()
+    if value.dtype.is_floating_point:
+        value = value.to(torch.float32)
+    # The copy outlives in-place layers that follow, and the buffer torch may use again.
+    return value.contiguous().numpy().copy()

@@ -1,0 +1,215 @@
+"""A torch module opened for running, describing and observing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from gate.backends._torch_describe import as_float32, describe, packed_bytes
+from gate.backends._torch_graph import call_names, graph_of
+from gate.backends._torch_match import match_graphs
+from gate.backends._torch_observe import GraphObserver, HookObserver
+from gate.backends.base import BackendError
+from gate.core.layer import LayerRow
+from gate.core.spec import InputSpec
+from gate.core.tensors import Array, TensorMap
+from gate.models.base import ModelError
+from gate.models.tensors import name_outputs
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+    from torch.fx import GraphModule, Node
+
+
+class TorchSession:
+    """Runs ``module`` in inference mode, with the engine and the threads of its target.
+
+    Args:
+        module: the network, in evaluation mode.
+        reference: the float network that a candidate was made from, whose layer names it then bears;
+            None for a reference.
+        inputs: the declared inputs; they are passed by position, in this order.
+        engine: quantized engine, set before every run (another session may have set its own).
+        threads: intra-op threads, as above.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        *,
+        reference: nn.Module | None,
+        inputs: Mapping[str, InputSpec],
+        engine: str,
+        threads: int,
+    ) -> None:
+        self._module = module
+        self._reference = reference
+        self._inputs = inputs
+        self._engine = engine
+        self._threads = threads
+        self._observing: GraphObserver | HookObserver | None = None
+        self._rows: Mapping[str, tuple[str, tuple[str, ...]]] = {}
+
+    def run(self, inputs: TensorMap) -> TensorMap:
+        """See ``Session.run``."""
+        outputs = self._forward(self._tensors(inputs))
+        return {name: as_float32(tensor) for name, tensor in outputs.items()}
+
+    def layers(self, inputs: TensorMap) -> tuple[LayerRow, ...]:
+        """See ``Session.layers``.
+
+        Leaf modules and, where the model can be traced, the functions between them; of a candidate,
+        under the names of the float layers that it was made from.
+        """
+        given = self._tensors(inputs)
+        batch = len(given[0])
+        observer = self._observer(given)
+        rows = []
+        for call in self._guarded(observer.stream(given)):
+            name, covers = self._rows.get(call.name, (call.name, ()))
+            rows.append(describe(call, name=name, covers=covers, batch=batch))
+            del call
+        return tuple(rows)
+
+    def capture(self, inputs: TensorMap, names: Sequence[str]) -> Iterator[tuple[str, Array]]:
+        """See ``Session.capture``."""
+        given = self._tensors(inputs)
+        wanted = set(names)
+        stream = self._guarded(self._observer(given).stream(given))
+        try:
+            for call in stream:
+                name, output = call.name, call.output
+                del call
+                if name in wanted:
+                    yield name, as_float32(output)
+                del output
+        finally:
+            stream.close()
+
+    def packed_bytes(self) -> int | None:
+        """See ``Session.packed_bytes`` and ``gate.backends._torch_describe.packed_bytes``."""
+        return packed_bytes(self._module)
+
+    @cached_property
+    def _graph(self) -> GraphModule | None:
+        return graph_of(self._module)
+
+    def _observer(self, given: tuple[Tensor, ...]) -> GraphObserver | HookObserver:
+        """The graph, once it has been seen to compute what the module computes; else hooks."""
+        if self._observing is None:
+            graph = self._graph
+            if graph is not None and self._same_function(graph, given):
+                names = call_names(graph)
+                self._rows = self._reference_names(graph, names)
+                self._observing = GraphObserver(graph, names)
+            else:
+                self._observing = HookObserver(self._module, self._apply_settings)
+        return self._observing
+
+    def _same_function(self, graph: GraphModule, given: tuple[Tensor, ...]) -> bool:
+        import torch
+
+        if graph is self._module:
+            return True
+        # Tracing fixes what a model decides from shapes or flags; a graph that differs is not used.
+        expected = self._forward(given)
+        try:
+            with torch.inference_mode():
+                found = name_outputs(graph(*given))
+        except (RuntimeError, TypeError, ValueError, IndexError, ModelError):
+            return False
+        return list(found) == list(expected) and all(
+            torch.equal(found[name], expected[name]) for name in expected
+        )
+
+    def _reference_names(
+        self, graph: GraphModule, names: Mapping[Node, str]
+    ) -> dict[str, tuple[str, tuple[str, ...]]]:
+        """Own name -> name of the row and reference layers covered."""
+        if self._reference is None:
+            return {}
+        reference = graph_of(self._reference)
+        if reference is None:
+            return {}
+        theirs = call_names(reference)
+        rows = {}
+        for node, chain in match_graphs(reference, graph).items():
+            covers = tuple(theirs[covered] for covered in chain)
+            # Named after its head, covering nothing else: the plain rule "by name" says it all.
+            rows[names[node]] = (covers[0], covers if len(covers) > 1 else ())
+        # A call without a counterpart must not take a name that means another reference layer.
+        taken = set(theirs.values())
+        for name in names.values():
+            if name not in rows and name in taken:
+                rows[name] = (f"{name}@candidate", ())
+        return rows
+
+    def _tensors(self, inputs: TensorMap) -> tuple[Tensor, ...]:
+        import numpy as np
+        import torch
+
+        if set(inputs) != set(self._inputs):
+            raise BackendError(
+                f"the model takes the inputs {', '.join(self._inputs)}; it was given "
+                f"{', '.join(inputs) or 'none'}"
+            )
+        tensors = []
+        for name in self._inputs:
+            array = np.ascontiguousarray(inputs[name])
+            # torch must neither warn about read-only memory nor write into the caller's.
+            tensors.append(torch.from_numpy(array if array.flags.writeable else array.copy()))
+        return tuple(tensors)
+
+    def _forward(self, given: tuple[Tensor, ...]) -> dict[str, Tensor]:
+        import torch
+
+        self._apply_settings()
+        try:
+            with torch.inference_mode():
+                return name_outputs(self._module(*given))
+        except ModelError as error:
+            raise BackendError(str(error)) from error
+        except (RuntimeError, TypeError, ValueError, IndexError, NotImplementedError) as error:
+            raise BackendError(_explain(error, given)) from error
+
+    def _guarded(self, stream: Iterator[Any]) -> _Guarded:
+        self._apply_settings()
+        return _Guarded(stream)
+
+    def _apply_settings(self) -> None:
+        import torch
+
+        if torch.backends.quantized.engine != self._engine:
+            torch.backends.quantized.engine = self._engine
+        if torch.get_num_threads() != self._threads:
+            torch.set_num_threads(self._threads)
+
+
+class _Guarded:
+    """A stream of calls whose failures are the backend's."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def __iter__(self) -> _Guarded:
+        return self
+
+    def __next__(self) -> Any:
+        try:
+            return next(self._stream)
+        except (RuntimeError, TypeError, ValueError, IndexError, NotImplementedError) as error:
+            raise BackendError(f"torch: {_first_line(error)}") from error
+
+    def close(self) -> None:
+        """End the stream and what feeds it."""
+        self._stream.close()
+
+
+def _explain(error: Exception, given: tuple[Tensor, ...]) -> str:
+    shapes = ", ".join(f"{list(tensor.shape)} {tensor.dtype}" for tensor in given)
+    return f"torch: {_first_line(error)} (inputs: {shapes})"
+
+
+def _first_line(error: Exception) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), repr(error))
