@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 from gate.baseline.diff import BaselineDiff, ValueChange
@@ -10,6 +11,7 @@ from gate.judge.wording import count, shown
 
 ROWS_SHOWN = 25
 _DIGEST_SHOWN = 12
+_DIGEST = re.compile(r"\b[0-9a-f]{40,}")
 
 
 def present_diff(changes: BaselineDiff, *, full: bool = False) -> str:
@@ -90,9 +92,8 @@ def _weight(change: ValueChange) -> tuple[bool, int]:
 
 
 def _short(text: str) -> str:
-    """Digests are cut for people; the files and ``--json`` have them whole."""
-    hexadecimal = len(text) >= 40 and all(c in "0123456789abcdef" for c in text[:40])
-    return text[:_DIGEST_SHOWN] if hexadecimal else text
+    """Digests are cut for people (``+dirty`` stays); the files and ``--json`` have them whole."""
+    return _DIGEST.sub(lambda found: found[0][:_DIGEST_SHOWN], text)
 
 
 def _table(

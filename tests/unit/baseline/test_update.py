@@ -183,8 +183,18 @@ def test_long_diffs_are_cut_unless_asked_for() -> None:
 
 
 def test_a_baseline_can_be_shown() -> None:
-    text = present_baseline(build.baseline(), "here.json")
-    for words in ("here.json", "A. Tester", "first", "device.top1_drop", "2.5 pp", "conv2", "int8"):
+    changed = build.baseline(provenance=replace(build.PROVENANCE, commit="c" * 40 + "+dirty"))
+    text = present_baseline(changed, "here.json")
+    for words in (
+        "here.json",
+        f"commit {'c' * 12}+dirty",
+        "A. Tester",
+        "first",
+        "device.top1_drop",
+        "2.5 pp",
+        "conv2",
+        "int8",
+    ):
         assert words in text
 
 

@@ -363,3 +363,26 @@ def test_hidden_layers_without_arithmetic_are_noted_not_failed() -> None:
     found = verdict(build.observation(layers=seen))
     assert found.status is Status.PASS
     assert any("pool" in note for note in found.notes)
+
+
+def test_a_layer_that_only_the_references_runtime_hides_is_noted_too() -> None:
+    observed = build.layers()
+    pool = replace(build.row("pool", quantized=False), computes=False)
+    match = LayerMatch(candidate="pool", reference=("pool",), rule="name", errors=None)
+    seen = replace(
+        observed,
+        reference=(*observed.reference, replace(pool, capture=None)),
+        candidate=(*observed.candidate, pool),
+        matches=(*observed.matches, match),
+    )
+    assert verdict(build.observation(layers=seen)).status is Status.PASS
+    lost = replace(seen, reference=(*observed.reference, pool))
+    assert verdict(build.observation(layers=lost)).status is Status.FAIL
+
+
+def test_an_output_that_was_compared_in_part_fails_without_being_demanded() -> None:
+    observed = build.observation()
+    part = replace(observed.outputs["output"], samples=12)
+    found = verdict(replace(observed, outputs={"output": part}), tolerances=(build.TOP1_DROP,))
+    assert found.status is Status.FAIL
+    assert "12 of 40 planned samples" in rule(found, "outputs").message
