@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gate.cli.main import main
+from gate.cli.plan import duration, past_seconds
+
+SPECS = Path(__file__).parents[2] / "spec_errors"
+
+MIXED = """\
+extends: base.yaml
+id: mixed
+requires: {env: [GATE_TEST_PLAN], install: set it}
+model: {reference: {source: onnx, path: x.onnx}}
+quantizations: {float: {method: none}}
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("GATE_TEST_PLAN", raising=False)
+    (tmp_path / "pyproject.toml").write_text("[tool.gate]\n")
+    (tmp_path / "base.yaml").write_text((SPECS / "_base.yaml").read_text())
+    (tmp_path / "mixed.yaml").write_text(MIXED)
+    return tmp_path
+
+
+def record(case_id: str, seconds: dict[str, float] | None) -> dict[str, Any]:
+    observation = None if seconds is None else {"stage_seconds": seconds}
+    return {"case": {"id": case_id}, "observation": observation}
+
+
+def store(project: Path, run: str, name: str, content: str, age: int = 0) -> None:
+    file = project / ".gate/runs" / run / "results" / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(content)
+    os.utime(file, (1e9 - age, 1e9 - age))
+
+
+def test_what_each_case_will_run(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store(
+        project, "1", "a.json", json.dumps(record("base/static@ort", {"open": 1.5, "device": 70.6}))
+    )
+    assert main(["plan", "base.yaml"]) == 0
+    lines = [line.split("  ") for line in capsys.readouterr().out.splitlines()]
+    rows = [[cell.strip() for cell in line if cell.strip()] for line in lines]
+    assert rows[0] == [
+        "case",
+        "method",
+        "backend",
+        "tiers",
+        "bounds",
+        "evaluated",
+        "calibration",
+        "time",
+    ]
+    assert rows[2] == [
+        "base/static@ort",
+        "onnxruntime-static",
+        "onnxruntime",
+        "numerical device",
+        "2",
+        "all",
+        "64",
+        "1 min 12 s",
+    ]
+    assert rows[3][-1] == "unknown"
+    assert rows[-1] == ["2 cases, 2 run here; time about 1 min 12 s, 1 unknown"]
+
+
+def test_skipped_cases_say_why(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "mixed.yaml"]) == 0
+    out = capsys.readouterr().out
+    assert (
+        "  mixed/static@ort: the environment variable GATE_TEST_PLAN is not set (set it)\n" in out
+    )
+    assert out.endswith("3 cases, 0 run here; time unknown\n")
+
+
+def test_pairs_that_cannot_exist_say_why(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (project / "torch.yaml").write_text(
+        "extends: base.yaml\n"
+        "quantizations: {fx: {method: torch-fx-static}}\n"
+        "targets: {torch: {backend: torch, engine: x86}}\n"
+    )
+    text = (project / "base.yaml").read_text()
+    (project / "base.yaml").write_text(
+        text.replace("{source: onnx, path: digits.onnx}", '{source: python, entry: "specs.m:cnn"}')
+    )
+    assert main(["plan", "torch.yaml"]) == 0
+    out = capsys.readouterr().out
+    assert "torch/fx@torch " in out
+    assert " torch/x86 " in out
+    reason = "torch-fx-static writes torch-quantized, onnxruntime opens onnx"
+    assert (
+        "not applicable:\n  torch/static@torch: onnxruntime-static writes onnx, torch opens" in out
+    )
+    assert f"  torch/fx@ort: {reason}\n" in out
+
+
+def test_json(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "mixed.yaml", "--json", "--select", "mixed/static@*"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["not_applicable"] == []
+    (case,) = document["cases"]
+    assert case["id"] == "mixed/static@ort"
+    assert case["evaluation"] == {"source": "sklearn-digits", "samples": None, "skip": 0}
+    assert case["calibration"] == {"source": "sklearn-digits", "samples": 64, "skip": 0}
+    assert case["tolerances"][0] == {
+        "tier": "numerical",
+        "metric": "relative_mse",
+        "subjects": None,
+        "bound": "< 1 %",
+    }
+    assert case["skipped"].startswith("the environment variable GATE_TEST_PLAN")
+    assert case["seconds"] is None
+
+
+def test_mistakes_end_with_code_2(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "base.yaml", "--select", "nothing"]) == 2
+    assert "'nothing' selects no case" in capsys.readouterr().err
+    (project / "bad.yaml").write_text("version: 2\n")
+    assert main(["plan", "bad.yaml"]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith("bad.yaml:1:1: the key 'model' is missing\n")
+    assert captured.out == ""
+
+
+def test_the_latest_run_counts_and_unreadable_ones_are_counted(project: Path) -> None:
+    store(project, "1", "a.json", json.dumps(record("s/a@t", {"x": 1.0})), age=5)
+    store(project, "2", "a.json", json.dumps(record("s/a@t", {"x": 2.0, "y": 3})), age=1)
+    store(project, "3", "a.json", json.dumps(record("s/a@t", None)))
+    store(project, "3", "b.json", "{")
+    store(project, "3", "c.json", "[]")
+    store(project, "3", "sub/d.json", json.dumps(record("s/d@t", {"x": "1"})))
+    assert past_seconds(project / ".gate/runs") == ({"s/a@t": 5.0}, 3)
+    assert past_seconds(project / "absent") == ({}, 0)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(None, "unknown"), (0.2, "1 s"), (59.4, "59 s"), (60.0, "1 min 0 s"), (3700.0, "61 min 40 s")],
+)
+def test_durations(seconds: float | None, text: str) -> None:
+    assert duration(seconds) == text
