@@ -48,53 +48,53 @@ class BackendKit:
     """A quantizer whose candidates it opens."""
     quantizer_options: ClassVar[Mapping[str, JsonValue]] = {}
 
-    @pytest.fixture
-    def plugin(self, target: TargetSpec) -> Any:
+    @pytest.fixture(scope="class")
+    @classmethod
+    def plugin(cls, target: TargetSpec) -> Any:
         """The backend under test; skips, with its own words, where it cannot work here."""
-        plugin = plugins.load("backends", self.backend)
+        plugin = plugins.load("backends", cls.backend)
         if reason := plugin.unavailable(target):
             pytest.skip(reason)
         return plugin
 
-    @pytest.fixture
-    def target(self) -> TargetSpec:
+    @pytest.fixture(scope="class")
+    @classmethod
+    def target(cls) -> TargetSpec:
         """The backend with its options."""
-        return target_for(self.backend, self.target_options)
+        return target_for(cls.backend, cls.target_options)
 
     @pytest.fixture
     def inputs(self) -> TensorMap:
         """Five samples."""
         return tiny_batches(1, 5, seed=3)[0]
 
-    @pytest.fixture
-    def model(self, tmp_path: Path) -> LoadedModel:
+    @pytest.fixture(scope="class")
+    @classmethod
+    def model(cls, tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
         """The network in the format that the backend takes references in."""
-        folder = tmp_path / "model"
-        folder.mkdir()
-        return tiny_model(self.reference_format, folder)
+        return tiny_model(cls.reference_format, tmp_path_factory.mktemp("model"))
 
-    @pytest.fixture
+    @pytest.fixture(scope="class")
+    @classmethod
     def artifact(
-        self,
-        plugin: Any,  # noqa: ARG002 - skips before anything is quantized
+        cls,
+        plugin: Any,  # noqa: ARG003 - skips before anything is quantized
         model: LoadedModel,
         target: TargetSpec,
-        tmp_path: Path,
+        tmp_path_factory: pytest.TempPathFactory,
     ) -> Artifact:
         """The network, quantized."""
-        quantizer = plugins.load("quantizers", self.quantizer)
+        quantizer = plugins.load("quantizers", cls.quantizer)
         if reason := quantizer.unavailable():
             pytest.skip(reason)
-        folder = tmp_path / "candidate"
-        folder.mkdir()
         batches = tiny_batches()
         made = quantizer.quantize(
             model,
             lambda: iter(batches),
-            options=self.quantizer_options,
+            options=cls.quantizer_options,
             target=target,
             seed=0,
-            out_dir=folder,
+            out_dir=tmp_path_factory.mktemp("candidate"),
         )
         assert isinstance(made, Artifact)
         return made
@@ -312,13 +312,19 @@ class BackendKit:
             assert self.threads_in_use(session) in (None, threads)
 
     def test_refuses_a_damaged_candidate(
-        self, plugin: Any, model: LoadedModel, artifact: Artifact, target: TargetSpec
+        self,
+        plugin: Any,
+        model: LoadedModel,
+        artifact: Artifact,
+        target: TargetSpec,
+        tmp_path: Path,
     ) -> None:
         """A file cut short is an error of the gate's own."""
         content = artifact.path.read_bytes()
-        artifact.path.write_bytes(content[: len(content) // 2])
+        damaged = replace(artifact, path=tmp_path / artifact.path.name)
+        damaged.path.write_bytes(content[: len(content) // 2])
         with (
             pytest.raises(BackendError),
-            plugin.open_candidate(artifact, model=model, target=target) as session,
+            plugin.open_candidate(damaged, model=model, target=target) as session,
         ):
             session.run(tiny_batches(1, 1)[0])
