@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from gate.data import sklearn_digits
 from gate.data.base import DataError
 from gate.data.image_folder import ImageFolder
 from gate.data.npz import Npz
@@ -186,9 +187,15 @@ class TestSklearnDigits:
         test = SklearnDigits().open({"split": "test"})
         assert [test.label(i) for i in range(12)] == [0, 1, 3, 5, 9, 0, 1, 2, 3, 4, 5, 6]
 
-    def test_images_are_those_of_scikit_learn(self):
-        data = SklearnDigits().open({})
-        np.testing.assert_array_equal(data.raw(5), load_digits().images[5])
+    @pytest.mark.parametrize("moved", [False, True])
+    def test_images_and_labels_are_those_of_scikit_learn(self, monkeypatch, moved):
+        if moved:
+            monkeypatch.setattr(sklearn_digits, "find_spec", lambda name: None)
+        data, theirs = SklearnDigits().open({}), load_digits()
+        images = np.stack([data.raw(i) for i in range(1797)])
+        assert images.dtype == np.uint8
+        np.testing.assert_array_equal(images, theirs.images)
+        assert [data.label(i) for i in range(1797)] == theirs.target.tolist()
 
 
 class TestPython:
