@@ -17,6 +17,8 @@ _CPUINFO = Path("/proc/cpuinfo")
 _MACHINES = {"amd64": "x86_64", "x64": "x86_64", "arm64": "aarch64"}
 _AVX512 = frozenset({"avx512f", "avx512bw", "avx512dq", "avx512vl"})
 """The four that integer kernels require together; a part of them selects nothing."""
+_COVERED = {"avx2": "avx512", "avx_vnni": "avx512_vnni"}
+"""Where the right one is there, integer kernels never take the left: it says nothing more."""
 # Spelling of the operating system -> the gate's.
 _FLAGS = {
     "avx2": "avx2",
@@ -39,13 +41,14 @@ _FLAGS = {
 def collapse(flags: Iterable[str]) -> tuple[str, ...]:
     """Reduce the operating system's CPU flags to those that select other integer kernels, sorted.
 
-    ``avx512f``, ``bw``, ``dq`` and ``vl`` together become ``avx512``; ``asimddp`` is ``dotprod``.
+    ``avx512f``, ``bw``, ``dq`` and ``vl`` together become ``avx512``, which covers ``avx2``, as
+    ``avx512_vnni`` covers ``avx_vnni``; ``asimddp`` is ``dotprod``.
     """
     present = {flag.lower() for flag in flags}
     found = {ours for theirs, ours in _FLAGS.items() if theirs in present}
     if present >= _AVX512:
         found.add("avx512")
-    return tuple(sorted(found))
+    return tuple(sorted(found - {less for less, more in _COVERED.items() if more in found}))
 
 
 def parse_cpuinfo(text: str) -> tuple[str, tuple[str, ...]]:
