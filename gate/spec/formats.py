@@ -2,34 +2,18 @@
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable
-from functools import cache
-from typing import cast
+from collections.abc import Collection
+from typing import Any
 
 from gate import plugins
 from gate.core.artifact import Format
 from gate.core.spec import ModelSpec, QuantizationSpec, TargetSpec
-
-_CONVERTIBLE = "gate.models.conversions:convertible"
-"""By name, like the plugins: the stations that spec feeds are not imported here."""
-
-
-@cache
-def _convertible() -> Callable[[Format, Format], bool]:
-    module, _, attribute = _CONVERTIBLE.partition(":")
-    return cast(
-        "Callable[[Format, Format], bool]", getattr(importlib.import_module(module), attribute)
-    )
+from gate.spec import schema
 
 
 def needs_calibration(method: str) -> bool:
     """True where the quantizer reads calibration samples."""
-    try:  # TEMPORARY
-        plugins.load("quantizers", method)
-    except ModuleNotFoundError:
-        return False
-    return bool(plugins.load("quantizers", method).needs_calibration)
+    return bool(schema.facts("quantizers", method)["needs_calibration"])
 
 
 def mismatch(model: ModelSpec, quantization: QuantizationSpec, target: TargetSpec) -> str | None:
@@ -40,42 +24,34 @@ def mismatch(model: ModelSpec, quantization: QuantizationSpec, target: TargetSpe
     say it by ``output_format(options, source_format)``; else (``none``) the model is kept or converted
     to what the backend opens.
     """
-    try:
-        return _mismatch(model, quantization, target)
-    except ModuleNotFoundError:  # TEMPORARY while plugins are being written
-        return None
-
-
-def _mismatch(model: ModelSpec, quantization: QuantizationSpec, target: TargetSpec) -> str | None:
-    native: Format = plugins.load("sources", model.source).produces
-    quantizer = plugins.load("quantizers", quantization.method)
-    opens: frozenset[Format] = plugins.load("backends", target.backend).formats
-    if _reach(native, quantizer.accepts) is None:
-        return (
-            f"{quantization.method} accepts {_names(quantizer.accepts)}, "
-            f"and the {native} of the source {model.source} cannot be converted"
-        )
-    written: Format | None = quantizer.produces
-    if written is None and hasattr(quantizer, "output_format"):
-        written = quantizer.output_format(quantization.options, native)
+    native: str = schema.facts("sources", model.source)["produces"]
+    quantizer = schema.facts("quantizers", quantization.method)
+    opens: list[str] = schema.facts("backends", target.backend)["formats"]
+    cannot = f"and the {native} of the source {model.source} cannot be converted"
+    if not _reaches(native, quantizer["accepts"]):
+        return f"{quantization.method} accepts {_names(quantizer['accepts'])}, {cannot}"
+    written = quantizer["produces"] or _output_format(quantization, native)
     if written is None:
-        if _reach(native, opens) is not None:
-            return None
         return (
-            f"{target.backend} opens {_names(opens)}, "
-            f"and the {native} of the source {model.source} cannot be converted"
+            None if _reaches(native, opens) else f"{target.backend} opens {_names(opens)}, {cannot}"
         )
     if written in opens:
         return None
     return f"{quantization.method} writes {written}, {target.backend} opens {_names(opens)}"
 
 
-def _reach(source: Format, wanted: frozenset[Format]) -> Format | None:
-    """``source`` itself where wanted, else a wanted format that it converts into."""
-    if source in wanted:
-        return source
-    return next((to for to in sorted(wanted) if _convertible()(source, to)), None)
+def _output_format(quantization: QuantizationSpec, native: str) -> str | None:
+    quantizer: Any = plugins.load("quantizers", quantization.method)
+    if not hasattr(quantizer, "output_format"):
+        return None
+    found: Format | None = quantizer.output_format(quantization.options, Format(native))
+    return None if found is None else found.value
 
 
-def _names(formats: frozenset[Format]) -> str:
+def _reaches(native: str, wanted: Collection[str]) -> bool:
+    """True where a model in the format ``native`` is, or converts into, one of ``wanted``."""
+    return native in wanted or any(to in wanted for to in schema.conversions()[native])
+
+
+def _names(formats: Collection[str]) -> str:
     return " or ".join(sorted(formats)) or "no file"

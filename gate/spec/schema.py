@@ -14,6 +14,8 @@ Schema = dict[str, Any]
 FILE = "v1.json"
 NAME = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$"
 """Of specs, models, quantizations and targets: safe in a case's id and as a file name."""
+FACTS = "x-gate"
+"""Key of what plans need to know about a plugin, beside its options; no word of JSON Schema."""
 _SAMPLES = ("samples", "skip", "seed")
 _TARGET = ("threads", "dedicated")
 KINDS: dict[plugins.Kind, tuple[str, str, tuple[str, ...]]] = {
@@ -55,3 +57,13 @@ def reserved(kind: plugins.Kind) -> frozenset[str]:
     """Keys beside the plugin's own options."""
     key, _, beside = KINDS[kind]
     return frozenset((key, *beside))
+
+
+def facts(kind: plugins.Kind, name: str) -> Schema:
+    """What plans need to know about a plugin: ``accepts``, ``produces`` ... as names of formats."""
+    return cast("Schema", option_definition(kind, name)[FACTS])
+
+
+def conversions() -> dict[str, list[str]]:
+    """Format -> the other formats that a model in it converts into."""
+    return cast("dict[str, list[str]]", current()[FACTS]["conversions"])

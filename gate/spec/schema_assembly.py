@@ -5,15 +5,17 @@ from __future__ import annotations
 import importlib
 import json
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 from gate import plugins
+from gate.core.artifact import Format
 from gate.core.canonical import JsonValue
 from gate.spec.core_schema import core, count, ref, tolerance_definitions
-from gate.spec.schema import KINDS, NAME, Schema
+from gate.spec.schema import FACTS, KINDS, NAME, Schema
 
 ID = "https://quantgate.readthedocs.io/schema/v1.json"
 PREPROCESS = "gate.data.preprocess:PREPROCESS_SCHEMA"
+CONVERTIBLE = "gate.models.conversions:convertible"
 """By name, like the plugins: the stations that spec feeds are not imported here."""
 
 _BESIDE: Schema = {
@@ -80,6 +82,7 @@ def assemble(*, third_parties: bool = False) -> Schema:
         "$id": ID,
         "title": "quantgate spec, version 1",
         **root,
+        FACTS: {"conversions": _conversions()},
         "$defs": definitions,
     }
 
@@ -90,24 +93,53 @@ def serialise(schema: Mapping[str, JsonValue]) -> str:
 
 
 def _options(kind: plugins.Kind, name: str, key: str, beside: Schema) -> Schema:
-    own = _plugin_schema(kind, name)
+    plugin = _plugin_class(kind, name)
+    own = dict(plugin.options_schema)
     if own.get("type") != "object" or own.get("additionalProperties") is not False:
         raise SchemaError(f"{kind}: the options schema of '{name}' is not a closed object schema")
     if taken := sorted({key, *beside} & set(own.get("properties", {}))):
         raise SchemaError(f"{kind}: the options schema of '{name}' takes the key {taken[0]}")
     if "$ref" in json.dumps(own):
         raise SchemaError(f"{kind}: the options schema of '{name}' is not self-contained ($ref)")
+    facts = {fact: _plain(getattr(plugin, fact)) for fact in _FACTS[kind]}
     return {
         **own,
         "description": own.get("description", plugins.table(kind)[name].summary),
         "properties": {key: {"const": name}, **beside, **own.get("properties", {})},
         "required": [key, *own.get("required", ())],
+        **({FACTS: facts} if facts else {}),
     }
 
 
-def _plugin_schema(kind: plugins.Kind, name: str) -> Schema:
-    module, _, attribute = plugins.table(kind)[name].path.partition(":")
-    return dict(getattr(importlib.import_module(module), attribute).options_schema)
+_FACTS: dict[plugins.Kind, tuple[str, ...]] = {
+    "sources": ("produces",),
+    "data": (),
+    "quantizers": ("accepts", "produces", "needs_calibration"),
+    "backends": ("formats",),
+}
+"""Class attributes that plans are made from; kept with the schema, no plugin is imported for a plan."""
+
+
+def _plain(value: Any) -> JsonValue:
+    return sorted(value) if isinstance(value, frozenset) else value
+
+
+def _plugin_class(kind: plugins.Kind, name: str) -> Any:
+    return _by_name(plugins.table(kind)[name].path)
+
+
+def _by_name(path: str) -> Any:
+    module, _, attribute = path.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def _conversions() -> dict[str, list[str]]:
+    """Format -> the other formats that a model in it converts into."""
+    convertible = _by_name(CONVERTIBLE)
+    return {
+        source.value: [to.value for to in Format if to is not source and convertible(source, to)]
+        for source in Format
+    }
 
 
 def _dispatch(kind: plugins.Kind, names: list[str], key: str, prefix: str) -> Schema:
@@ -128,8 +160,7 @@ def _dispatch(kind: plugins.Kind, names: list[str], key: str, prefix: str) -> Sc
 
 
 def _preprocess() -> Schema:
-    module, _, attribute = PREPROCESS.partition(":")
     return {
         "description": "the transform from a raw sample to the model's input",
-        **cast("Any", getattr(importlib.import_module(module), attribute)),
+        **_by_name(PREPROCESS),
     }
