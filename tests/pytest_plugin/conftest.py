@@ -87,6 +87,8 @@ def project(
     (pytester.path / "specs" / "tiny.yaml").write_text(SPEC)
     monkeypatch.setenv("GATE_CACHE", str(tiny_files / "cache"))
     monkeypatch.setenv("COLUMNS", "160")
+    # Its summary hook imports and rewrites all of hypothesis in every inner session.
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:hypothesispytest")
     return pytester
 
 
