@@ -244,7 +244,8 @@ class _Run:
             inputs,
             warmup=run.timing_warmup,
             rounds=run.timing_rounds,
-            tick=self._announcer.progress(run.timing_rounds),
+            # Seldom: an announcement wakes the engine, and the next run would pay for it.
+            tick=self._announcer.progress(run.timing_rounds, every=1.0),
         )
         resources = ResourcesObserved(
             reference_size_bytes=prepared.reference.size_bytes,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper, save
 
-FAULTS = '''
+FAULTS = """
 import json, os, signal, subprocess, sys, time
 from pathlib import Path
 
@@ -32,6 +32,12 @@ def killed():
 
 def hang():
     print("about to hang")
+    time.sleep(600)
+
+
+def stubborn():
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    print("stubborn")
     time.sleep(600)
 
 
@@ -108,7 +114,7 @@ def announce_nonsense():
             except OSError:
                 continue
     return good()
-'''
+"""
 
 
 def make_project(root: Path) -> Path:
@@ -140,9 +146,7 @@ def spec_of(entry: str, **changes: Any) -> dict[str, Any]:
             "reference": {"source": "onnx", "path": "tiny.onnx"},
             "inputs": {"x": {"shape": ["N", 4], "dtype": "float32"}},
         },
-        "data": {
-            "evaluation": {"source": "python", "entry": f"faults:{entry}", "kwargs": kwargs}
-        },
+        "data": {"evaluation": {"source": "python", "entry": f"faults:{entry}", "kwargs": kwargs}},
         "quantizations": {"dyn": {"method": "onnxruntime-dynamic"}},
         "targets": {"ort": {"backend": "onnxruntime", "threads": 1}},
         "run": {"timing": {"warmup": 2, "rounds": 4}, "timeout": "60 s"},
