@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from gate.core.case import Case, Plan
 from gate.core.spec import SampleSpec
 from gate.core.status import ExitCode
 from gate.spec.diagnostics import SpecError
+from gate.spec.formats import needs_calibration
 from gate.spec.load import load_specs
 from gate.spec.matrix import SelectError, plan
 from gate.spec.project import project_root
@@ -41,20 +43,29 @@ def run(args: argparse.Namespace) -> int:
     except (SpecError, SelectError) as error:
         sys.stderr.write(f"{error}\n")
         return ExitCode.USAGE
-    seconds, unreadable = past_seconds(project_root() / RUNS)
-    skips = {case.id: skip_reason(case) for case in planned.cases}
+    past, unreadable = past_runs(project_root() / RUNS)
+    skips = {case.id: skip_reason(case, probe=False) for case in planned.cases}
     if args.json:
-        sys.stdout.write(_json(planned, seconds, skips))
+        sys.stdout.write(_json(planned, past, skips))
     else:
-        sys.stdout.write(_table(planned, seconds, skips))
+        sys.stdout.write(_table(planned, past, skips))
     if unreadable:
         sys.stderr.write(f"{unreadable} stored results cannot be read and give no estimate\n")
     return ExitCode.PASS
 
 
-def past_seconds(runs: Path) -> tuple[dict[str, float], int]:
-    """Case id -> wall seconds of its latest stored run, and the number of unreadable files."""
-    found: dict[str, float] = {}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Past:
+    """What the latest stored run of a case tells about the next one."""
+
+    seconds: float
+    samples: int
+    """Evaluation samples that were planned."""
+
+
+def past_runs(runs: Path) -> tuple[dict[str, Past], int]:
+    """Case id -> its latest stored run that has an observation, and the number of unreadable files."""
+    found: dict[str, Past] = {}
     unreadable = 0
     files = sorted(runs.glob("*/results/**/*.json"), key=lambda file: file.stat().st_mtime)
     for file in files:
@@ -62,18 +73,29 @@ def past_seconds(runs: Path) -> tuple[dict[str, float], int]:
             record = json.loads(file.read_text(encoding="utf-8"))
             observation = record["observation"]
             if observation is not None:
-                found[record["case"]["id"]] = sum(observation["stage_seconds"].values())
+                found[record["case"]["id"]] = Past(
+                    seconds=float(sum(observation["stage_seconds"].values())),
+                    samples=int(observation["samples_planned"]),
+                )
         except (OSError, ValueError, LookupError, TypeError, AttributeError):
             unreadable += 1
     return found, unreadable
 
 
-def _samples(spec: SampleSpec | None) -> str:
-    if spec is None:
-        return "-"
+def _evaluated(case: Case, past: Past | None) -> str:
+    spec = case.data.evaluation
     if spec.samples is not None:
         return str(spec.samples)
+    if past is not None:
+        return str(past.samples)
     return f"all but {spec.skip}" if spec.skip else "all"
+
+
+def _calibration(case: Case) -> str:
+    spec = case.data.calibration
+    if spec is None or not needs_calibration(case.quantization.method):
+        return "-"
+    return "all" if spec.samples is None else str(spec.samples)
 
 
 def _backend(case: Case) -> str:
@@ -89,7 +111,11 @@ def duration(seconds: float | None) -> str:
     return f"{whole} s" if whole < 60 else f"{whole // 60} min {whole % 60} s"
 
 
-def _table(planned: Plan, seconds: Mapping[str, float], skips: Mapping[str, str | None]) -> str:
+def _seconds(past: Mapping[str, Past], case: Case) -> float | None:
+    return past[case.id].seconds if case.id in past else None
+
+
+def _table(planned: Plan, past: Mapping[str, Past], skips: Mapping[str, str | None]) -> str:
     from tabulate import tabulate
 
     rows = [
@@ -99,9 +125,9 @@ def _table(planned: Plan, seconds: Mapping[str, float], skips: Mapping[str, str 
             _backend(case),
             " ".join(case.tiers),
             len(case.tolerances),
-            _samples(case.data.evaluation),
-            _samples(case.data.calibration),
-            "skipped" if skips[case.id] else duration(seconds.get(case.id)),
+            _evaluated(case, past.get(case.id)),
+            _calibration(case),
+            "skipped" if skips[case.id] else duration(_seconds(past, case)),
         )
         for case in planned.cases
     ]
@@ -113,14 +139,14 @@ def _table(planned: Plan, seconds: Mapping[str, float], skips: Mapping[str, str 
         lines += ["", "not applicable:"]
         lines += [f"  {other.id}: {other.reason}" for other in planned.not_applicable]
     runnable = [case.id for case in planned.cases if not skips[case.id]]
-    known = [seconds[name] for name in runnable if name in seconds]
+    known = [past[name].seconds for name in runnable if name in past]
     total = f"about {duration(sum(known))}" if known else "unknown"
     rest = f", {len(runnable) - len(known)} unknown" if known and len(known) < len(runnable) else ""
     lines += ["", f"{len(planned.cases)} cases, {len(runnable)} run here; time {total}{rest}"]
     return "\n".join(lines) + "\n"
 
 
-def _json(planned: Plan, seconds: Mapping[str, float], skips: Mapping[str, str | None]) -> str:
+def _json(planned: Plan, past: Mapping[str, Past], skips: Mapping[str, str | None]) -> str:
     def sample(spec: SampleSpec | None) -> dict[str, Any] | None:
         if spec is None:
             return None
@@ -150,7 +176,7 @@ def _json(planned: Plan, seconds: Mapping[str, float], skips: Mapping[str, str |
                 "calibration": sample(case.data.calibration),
                 "expected_failure": case.expected_failure,
                 "skipped": skips[case.id],
-                "seconds": seconds.get(case.id),
+                "seconds": _seconds(past, case),
             }
             for case in planned.cases
         ],

@@ -11,11 +11,17 @@ from gate.core.case import Case
 from gate.core.spec import Requirements
 
 
-def skip_reason(case: Case) -> str | None:
-    """Every reason why ``case`` cannot run here, in one line; None where it can."""
+def skip_reason(case: Case, *, probe: bool = True) -> str | None:
+    """Every reason why ``case`` cannot run here, in one line; None where it can.
+
+    Args:
+        case: what is to run.
+        probe: False asks nothing for which a framework would be loaded, so that an engine which the
+            installed runtime was built without is not noticed.
+    """
     # What a spec says about its own needs comes with its own hint; plugins often fail for the same
     # cause, and are asked only where the rest is there.
-    found = list(missing_requirements(case.requires)) or list(_missing_plugins(case))
+    found = list(missing_requirements(case.requires)) or list(_missing_plugins(case, probe=probe))
     return "; ".join(dict.fromkeys(found)) or None
 
 
@@ -30,7 +36,7 @@ def missing_requirements(requires: Requirements) -> Iterator[str]:
             yield f"the environment variable {name} is not set{hint}"
 
 
-def _missing_plugins(case: Case) -> Iterator[str]:
+def _missing_plugins(case: Case, *, probe: bool) -> Iterator[str]:
     data = {case.data.evaluation.source}
     if case.data.calibration is not None:
         data.add(case.data.calibration.source)
@@ -43,7 +49,7 @@ def _missing_plugins(case: Case) -> Iterator[str]:
         if (reason := plugins.load(kind, name).unavailable()) is not None:
             yield f"{what} {name}: {reason}"
     backend = plugins.load("backends", case.target.backend)
-    if (reason := backend.unavailable(case.target)) is not None:
+    if (reason := backend.unavailable(case.target if probe else None)) is not None:
         yield f"backend {case.target.backend}: {reason}"
 
 

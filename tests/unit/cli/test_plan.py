@@ -2,13 +2,15 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gate.cli.main import main
-from gate.cli.plan import duration, past_seconds
+from gate.cli.plan import Past, duration, past_runs
 
 SPECS = Path(__file__).parents[2] / "spec_errors"
 
@@ -32,7 +34,14 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def record(case_id: str, seconds: dict[str, float] | None) -> dict[str, Any]:
-    observation = None if seconds is None else {"stage_seconds": seconds}
+    observation = (
+        None
+        if seconds is None
+        else {
+            "stage_seconds": seconds,
+            "samples_planned": 797,
+        }
+    )
     return {"case": {"id": case_id}, "observation": observation}
 
 
@@ -66,11 +75,11 @@ def test_what_each_case_will_run(project: Path, capsys: pytest.CaptureFixture[st
         "onnxruntime",
         "numerical device",
         "2",
-        "all",
+        "797",
         "64",
         "1 min 12 s",
     ]
-    assert rows[3][-1] == "unknown"
+    assert rows[3][-3:] == ["all", "-", "unknown"]
     assert rows[-1] == ["2 cases, 2 run here; time about 1 min 12 s, 1 unknown"]
 
 
@@ -102,6 +111,22 @@ def test_pairs_that_cannot_exist_say_why(project: Path, capsys: pytest.CaptureFi
         "not applicable:\n  torch/static@torch: onnxruntime-static writes onnx, torch opens" in out
     )
     assert f"  torch/fx@ort: {reason}\n" in out
+
+
+def test_no_framework_is_loaded(project: Path) -> None:
+    text = "extends: base.yaml\ntargets: {torch: {backend: torch, engine: x86}}\n"
+    (project / "torch.yaml").write_text(text + "quantizations: {float: {method: none}}\n")
+    base = (project / "base.yaml").read_text()
+    reference = '{source: python, entry: "specs.m:cnn"}'
+    (project / "base.yaml").write_text(base.replace("{source: onnx, path: digits.onnx}", reference))
+    script = (
+        "import sys; from gate.cli.main import main; code = main(['plan', 'torch.yaml'])\n"
+        "sys.exit(code or ' '.join({'torch', 'onnx', 'onnxruntime', 'sklearn'} & set(sys.modules)) or 0)"
+    )
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    assert "torch/float@torch" in done.stdout
 
 
 def test_json(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -139,8 +164,11 @@ def test_the_latest_run_counts_and_unreadable_ones_are_counted(project: Path) ->
     store(project, "3", "b.json", "{")
     store(project, "3", "c.json", "[]")
     store(project, "3", "sub/d.json", json.dumps(record("s/d@t", {"x": "1"})))
-    assert past_seconds(project / ".gate/runs") == ({"s/a@t": 5.0}, 3)
-    assert past_seconds(project / "absent") == ({}, 0)
+    assert past_runs(project / ".gate/runs") == (
+        {"s/a@t": Past(seconds=5.0, samples=797)},
+        3,
+    )
+    assert past_runs(project / "absent") == ({}, 0)
 
 
 @pytest.mark.parametrize(
