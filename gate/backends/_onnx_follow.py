@@ -7,7 +7,9 @@ nothing where that way does not close: no guess is made.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 from gate.backends import _onnx_ops as ops
 from gate.backends._onnx_fold import Folded, Folder
@@ -24,25 +26,74 @@ class Identity:
     covers: tuple[str, ...]
 
 
-def identify(folder: Folder, candidate: Graph, reference: Graph) -> tuple[Identity, ...]:
-    """Name each layer of ``folder`` after the float layers it stands for, in the same order."""
+def identify(
+    folder: Folder, candidate: Graph, reference: Graph
+) -> tuple[tuple[Folded, Identity], ...]:
+    """Name the layers of ``folder`` after the float layers they stand for, in order.
+
+    Where the candidate splits a float layer (a matrix product and its bias), the parts come as one.
+    """
     resolved = {
         name: found
         for name, members in folder.members.items()
         if (found := _resolve(members, candidate, reference)) is not None
     }
     reference_names = {node.name for node in reference.nodes}
-    chains = [_chain(layer, resolved, reference) for layer in folder.layers]
     taken: set[str] = set()
     result = []
-    for layer, chain in zip(folder.layers, chains, strict=True):
+    for layer, chain in _joined(folder.layers, resolved, reference):
         name = _name(layer, chain, reference_names)
         if name in taken:
             name = layer.node.name if layer.node.name not in taken else f"{name}:{layer.class_out}"
         taken.add(name)
         covers = tuple(node.name for node in chain)
-        result.append(Identity(name=name, covers=() if covers == (name,) else covers))
+        result.append((layer, Identity(name=name, covers=() if covers == (name,) else covers)))
     return tuple(result)
+
+
+def _joined(
+    layers: tuple[Folded, ...], resolved: dict[str, str], reference: Graph
+) -> Iterator[tuple[Folded, tuple[Node, ...]]]:
+    """Layers with their chains; a layer whose output the float graph does not know is joined with
+    the only one that reads it, if that closes the way back and one of the two is glue."""
+    readers = Counter(name for layer in layers for name in set(layer.classes_in))
+    parts: dict[str, Folded] = {}  # by the class of an output that the float graph does not know
+    for layer in layers:
+        whole, chain = layer, _chain(layer, resolved, reference)
+        before = [parts[name] for name in layer.classes_in if name in parts]
+        if not chain and len(before) == 1:
+            joined = _join(before[0], layer)
+            chain = _chain(joined, resolved, reference) if joined is not None else ()
+            if joined is not None and chain:
+                whole = joined
+                del parts[before[0].class_out]
+        if not chain and layer.class_out not in resolved and readers[layer.class_out] == 1:
+            parts[layer.class_out] = layer
+            continue
+        for name in [name for name in parts if name in layer.classes_in]:
+            yield parts.pop(name), ()  # read, and not joined: a layer of its own
+        yield whole, chain
+    yield from ((part, ()) for part in parts.values())
+
+
+def _join(first: Folded, second: Folded) -> Folded | None:
+    main, rest = (first, second) if ops.computes(first.node.op) else (second, first)
+    if rest.node.op not in ops.GLUE:
+        return None
+    others = [
+        (name, its)
+        for name, its in zip(second.inputs, second.classes_in, strict=True)
+        if its != first.class_out
+    ]
+    return replace(
+        main,
+        inputs=(*first.inputs, *(name for name, _ in others)),
+        classes_in=(*first.classes_in, *(its for _, its in others)),
+        outputs=second.outputs,
+        class_out=second.class_out,
+        stored=second.stored,
+        weights=(*first.weights, *second.weights),
+    )
 
 
 def _name(layer: Folded, chain: tuple[Node, ...], reference_names: set[str]) -> str:

@@ -19,6 +19,9 @@ FIRST_ONLY = frozenset({"CastLike"})
 CLAMPS = frozenset({"Relu", "Clip"})
 """Activations that a quantizer replaces by the range of the quantized tensor before them."""
 
+GLUE = frozenset({"Add", "Cast", "Mul", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
+"""What a rewriter puts beside an operator that it replaces (bias, scale, axes)."""
+
 DIRECT = frozenset(
     {
         "DepthToSpace",

@@ -24,6 +24,7 @@ LEVELS = {
 
 _EXTERNAL_FOLDER = "session.model_external_initializers_file_folder_path"
 _ERRORS_ONLY = 3
+_NO_KERNEL = ("NOT_IMPLEMENTED", "is not a registered function/op", "No Op registered")
 _TYPE = re.compile(r"tensor\((\w+)\)")
 _PLAIN = {"float": "float32", "double": "float64"}
 
@@ -181,6 +182,6 @@ def _open(source: Source, model: str | bytes, level: str, *, save: Path | None =
 def _refused(path: Path, error: Exception) -> str:
     told = " ".join(str(error).split())
     which = f"ONNX Runtime {runtime_version()}"
-    if "NOT_IMPLEMENTED" in told or "is not a registered function/op" in told:
+    if any(words in told for words in _NO_KERNEL):
         return f"{path}: {which} has no kernel for one of its operators: {told}"
     return f"{path}: {which} cannot open it: {told}"

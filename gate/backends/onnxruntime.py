@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from gate.backends import _onnx_session, isa
 from gate.backends.base import BackendError
@@ -42,8 +42,9 @@ class OnnxRuntimeSession:
         self._session = _onnx_session.open_session(source)
         self._inputs = {value.name for value in self._session.get_inputs()}
         self._outputs = [value.name for value in self._session.get_outputs()]
-        self._infos: tuple[Any, dict[str, TensorInfo]] | None = None
-        self._capture: tuple[Any, Capture] | None = None
+        # Shapes of the inputs (of one sample of them) that these were made for.
+        self._infos: tuple[dict[str, tuple[int, ...]], dict[str, TensorInfo]] | None = None
+        self._capture: tuple[dict[str, tuple[int, ...]], Capture] | None = None
 
     def run(self, inputs: TensorMap) -> TensorMap:
         """See ``Session.run``."""
@@ -66,23 +67,20 @@ class OnnxRuntimeSession:
 
         self._check(inputs)
         if self._float_path is None:
-            identities = tuple(Identity(name=x.name, covers=()) for x in self._folder.layers)
+            named = tuple((x, Identity(name=x.name, covers=())) for x in self._folder.layers)
         else:
             from gate.backends._onnx_graph import Graph
             from gate.models.onnx_files import inspect_onnx
 
             reference = Graph(inspect_onnx(self._float_path).proto, self._float_path.parent)
-            identities = identify(self._folder, self._graph, reference)
+            named = identify(self._folder, self._graph, reference)
         facts = describe.Facts(
             graph=self._graph,
             infos=self._tensor_infos(inputs),
             runtime_ops={node.name: node.op for node in self._optimised.nodes},
             batch=_batch(inputs),
         )
-        return tuple(
-            describe.row(layer, identity, facts)
-            for layer, identity in zip(self._folder.layers, identities, strict=True)
-        )
+        return tuple(describe.row(layer, identity, facts) for layer, identity in named)
 
     def capture(self, inputs: TensorMap, names: Sequence[str]) -> Iterator[tuple[str, Array]]:
         """See ``Session.capture``.
@@ -126,10 +124,10 @@ class OnnxRuntimeSession:
         from gate.backends._onnx_describe import wanted
         from gate.backends._onnx_shapes import probe
 
-        key = tuple((name, value.shape) for name, value in sorted(inputs.items()))
-        if self._infos is None or self._infos[0] != key:
+        shapes = {name: value.shape for name, value in inputs.items()}
+        if self._infos is None or self._infos[0] != shapes:
             names = wanted(self._folder.layers, self._graph)
-            self._infos = (key, probe(self._source, inputs, names))
+            self._infos = (shapes, probe(self._source, inputs, names))
         return self._infos[1]
 
     def _observer(self, inputs: TensorMap) -> Capture:
@@ -137,13 +135,16 @@ class OnnxRuntimeSession:
         from gate.backends._onnx_capture import Capture
         from gate.backends._onnx_shapes import byte_sizes
 
-        key = tuple((name, value.shape[1:]) for name, value in sorted(inputs.items()))
-        if self._capture is None or self._capture[0] != key:
-            batch = max(_batch(inputs), 1)
-            sizes = byte_sizes(self._tensor_infos(inputs))
-            a_sample = {name: size / batch for name, size in sizes.items()}
+        sample = {name: value.shape[1:] for name, value in inputs.items()}
+        if self._capture is None or self._capture[0] != sample:
+            seen = self._infos
+            if seen is not None and {n: shape[1:] for n, shape in seen[0].items()} == sample:
+                infos, batch = seen[1], next(iter(seen[0].values()))[0]
+            else:
+                infos, batch = self._tensor_infos(inputs), _batch(inputs)
+            a_sample = {name: size / max(batch, 1) for name, size in byte_sizes(infos).items()}
             self._capture = (
-                key,
+                sample,
                 Capture(self._source, self._session, self._graph, self._folder, a_sample),
             )
         return self._capture[1]

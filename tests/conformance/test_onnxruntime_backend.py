@@ -1,5 +1,7 @@
 """ONNX Runtime passes the backend kit, for each way that a candidate can be written."""
 
+from typing import ClassVar
+
 import jsonschema
 import pytest
 
@@ -21,11 +23,11 @@ class OnnxRuntimeKit(BackendKit):
 
 
 class TestQdq(OnnxRuntimeKit):
-    quantizer_options = {}
+    """Its defaults."""
 
 
 class TestQOperator(OnnxRuntimeKit):
-    quantizer_options = {"format": "QOperator"}
+    quantizer_options: ClassVar = {"format": "QOperator"}
 
 
 class TestDynamic(OnnxRuntimeKit):

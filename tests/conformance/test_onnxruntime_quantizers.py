@@ -1,5 +1,7 @@
 """Both ONNX Runtime quantizers pass the quantizer kit."""
 
+from typing import ClassVar
+
 from gate.testing.quantizer_kit import QuantizerKit
 
 
@@ -11,7 +13,11 @@ class TestStatic(QuantizerKit):
 class TestStaticQOperatorEntropy(QuantizerKit):
     quantizer = "onnxruntime-static"
     backend = "onnxruntime"
-    options = {"format": "QOperator", "weights": "int8/per-tensor", "calibrate": "entropy"}
+    options: ClassVar = {
+        "format": "QOperator",
+        "weights": "int8/per-tensor",
+        "calibrate": "entropy",
+    }
 
 
 class TestDynamic(QuantizerKit):
