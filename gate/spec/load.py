@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from gate import plugins
 from gate.core.spec import Spec
+from gate.spec import schema
 from gate.spec.build import Builder
 from gate.spec.checks import check_globs, check_spec, check_together
 from gate.spec.diagnostics import Diagnostic, SpecError, ordered, whole_file
@@ -27,9 +29,14 @@ def load_specs(paths: Sequence[str]) -> list[Spec]:
     and left out, unless named themselves.
 
     Raises:
-        SpecError: with all diagnostics of all files; also where there is no spec at all.
+        SpecError: with all diagnostics of all files; also where there is no spec at all, or where
+            an installed third-party plugin cannot be used.
     """
     files, diagnostics = find(paths)
+    try:
+        schema.current()
+    except (schema.SchemaError, plugins.DuplicatePluginError) as error:
+        raise SpecError([whole_file("installed plugins", str(error))]) from error
     extender = Extender()
     specs: list[Spec] = []
     for name in files:
@@ -48,20 +55,29 @@ def find(paths: Sequence[str]) -> tuple[list[str], list[Diagnostic]]:
     names: dict[Path, str] = {}
     diagnostics: list[Diagnostic] = []
     for given in paths:
-        found = [Path(given)] if not _is_dir(given) else sorted(_walk(Path(given)))
-        if not found:
-            diagnostics.append(whole_file(_name(Path(given)), "no spec in this directory"))
-        for path in found:
-            if path.suffix not in SUFFIXES:
-                expected = ", ".join(SUFFIXES)
-                diagnostics.append(
-                    whole_file(_name(path), f"a spec is one of {expected} or a directory of them")
-                )
+        for path in _files(given, diagnostics):
+            if path.suffix in SUFFIXES:
+                names.setdefault(_resolved(path), _name(path))
                 continue
-            names.setdefault(_resolved(path), _name(path))
+            message = f"a spec is one of {', '.join(SUFFIXES)} or a directory of them"
+            diagnostics.append(whole_file(_name(path), message))
     if not paths:
         diagnostics.append(whole_file(".", "no spec was given"))
     return list(names.values()), diagnostics
+
+
+def _files(given: str, diagnostics: list[Diagnostic]) -> list[Path]:
+    if not _is_dir(given):
+        return [Path(given)]
+    try:
+        found = sorted(_walk(Path(given), set()))
+    except OSError as error:
+        message = f"cannot be read: {error.strerror}"
+        diagnostics.append(whole_file(_name(Path(str(error.filename or given))), message))
+        return []
+    if not found:
+        diagnostics.append(whole_file(_name(Path(given)), "no spec in this directory"))
+    return found
 
 
 def _load(name: str, extender: Extender) -> tuple[Spec | None, list[Diagnostic]]:
@@ -111,12 +127,17 @@ def _is_dir(given: str) -> bool:
         return False
 
 
-def _walk(folder: Path) -> Iterable[Path]:
+def _walk(folder: Path, seen: set[Path]) -> Iterable[Path]:
+    """Spec files below ``folder``; a link back to a directory above is followed once."""
+    real = folder.resolve()
+    if real in seen:
+        return
+    seen.add(real)
     for entry in folder.iterdir():
         if entry.name.startswith((".", "_")):
             continue
         if entry.is_dir():
-            yield from _walk(entry)
+            yield from _walk(entry, seen)
         elif entry.suffix in SUFFIXES:
             yield entry
 

@@ -27,6 +27,10 @@ KINDS: dict[plugins.Kind, tuple[str, str, tuple[str, ...]]] = {
 """Kind -> the key that chooses the plugin, the prefix of its definition, the keys beside its own."""
 
 
+class SchemaError(Exception):
+    """A plugin that cannot be described in the schema; a fault of the plugin, not of a spec."""
+
+
 def committed_text() -> str:
     """Text of the schema that ships with the package."""
     return (resources.files("gate.spec") / "schema" / FILE).read_text(encoding="utf-8")

@@ -11,7 +11,7 @@ from gate import plugins
 from gate.core.artifact import Format
 from gate.core.canonical import JsonValue
 from gate.spec.core_schema import core, count, ref, tolerance_definitions
-from gate.spec.schema import FACTS, KINDS, NAME, Schema
+from gate.spec.schema import FACTS, KINDS, NAME, Schema, SchemaError
 
 ID = "https://quantgate.readthedocs.io/schema/v1.json"
 PREPROCESS = "gate.data.preprocess:PREPROCESS_SCHEMA"
@@ -43,16 +43,12 @@ _BESIDE: Schema = {
 }
 
 
-class SchemaError(Exception):
-    """A plugin whose options schema cannot be used; a fault of the plugin, not of a spec."""
-
-
 def assemble(*, third_parties: bool = False) -> Schema:
     """Build the schema from the core and the plugins' classes, which are imported for it.
 
     Raises:
-        SchemaError: an options schema is not a closed object schema or takes a key of the core.
-        ImportError: a plugin's module is missing.
+        SchemaError: a plugin cannot be imported, or its options schema is not a closed object schema
+            or takes a key of the core.
     """
     definitions: Schema = {
         "name": {
@@ -125,7 +121,11 @@ def _plain(value: Any) -> JsonValue:
 
 
 def _plugin_class(kind: plugins.Kind, name: str) -> Any:
-    return _by_name(plugins.table(kind)[name].path)
+    path = plugins.table(kind)[name].path
+    try:
+        return _by_name(path)
+    except (ImportError, AttributeError) as error:
+        raise SchemaError(f"{kind}: '{name}' cannot be loaded from {path}: {error}") from error
 
 
 def _by_name(path: str) -> Any:

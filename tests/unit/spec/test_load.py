@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from gate import plugins
 from gate.core.spec import RunSpec
 from gate.core.status import Tier
-from gate.spec import load
+from gate.spec import load, schema
 from gate.spec.diagnostics import SpecError
 from gate.spec.load import load_specs
 
@@ -89,6 +90,35 @@ def test_directories_are_walked_without_fragments(write: Write, small: str) -> N
         "specs/sub/c.json",
     ]
     assert [spec.id for spec in load_specs(["specs/_base.yaml"])] == ["_base"]
+
+
+def test_links_between_directories_are_followed_once(
+    write: Write, small: str, tmp_path: Path
+) -> None:
+    write("specs/a.yaml", small)
+    for name in ("one", "two"):
+        (tmp_path / "specs" / name).symlink_to(tmp_path / "specs")
+    write("elsewhere/b.yaml", small)
+    (tmp_path / "specs/there").symlink_to(tmp_path / "elsewhere")
+    assert [spec.path for spec in load_specs(["specs"])] == ["specs/a.yaml", "specs/there/b.yaml"]
+
+
+def test_a_third_party_plugin_that_cannot_be_loaded_is_told(
+    write: Write, small: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write("a.yaml", small)
+    line = plugins.Plugin("absent_module:Backend", "from elsewhere")
+    monkeypatch.setitem(plugins.table("backends"), "third", line)
+    schema.current.cache_clear()
+    try:
+        assert messages("a.yaml") == [
+            (
+                "installed plugins:1:1: backends: 'third' cannot be loaded from absent_module:Backend: "
+                "No module named 'absent_module'"
+            )
+        ]
+    finally:
+        schema.current.cache_clear()
 
 
 def test_a_file_that_is_named_twice_is_read_once(write: Write, small: str) -> None:
