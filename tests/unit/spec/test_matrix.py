@@ -124,6 +124,21 @@ def test_pairs_whose_formats_cannot_meet_are_said(planned: Callable[..., Plan], 
     ]
 
 
+def test_what_an_entry_makes_decides_where_it_runs(
+    planned: Callable[..., Plan], small: str
+) -> None:
+    text = torch_and_onnx(small)
+    own = '{method: python, entry: "specs.q:make"'
+    text = text.replace("  float: {method: none}", f"  a: {own}}}\n  b: {own}, output: onnx}}")
+    found = planned("a/[ab]@*", text=text)
+    assert ids(found) == ["a/a@torch", "a/b@ort", "a/b@ort-4"]
+    assert [other.reason for other in found.not_applicable] == [
+        "python writes torch-quantized, onnxruntime opens onnx",
+        "python writes torch-quantized, onnxruntime opens onnx",
+        "python writes onnx, torch opens exported or torch-module or torch-quantized",
+    ]
+
+
 def test_selecting_a_pair_that_cannot_exist_says_why(
     planned: Callable[..., Plan], small: str
 ) -> None:
