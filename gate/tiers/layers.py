@@ -137,7 +137,7 @@ class _Comparison:
             )
             return
         if index not in self._errors:
-            self._errors[index] = ErrorAccumulator(channel_axis(x.ndim))
+            self._errors[index] = ErrorAccumulator(channel_axis(x.shape))
         self._errors[index].update(x, fitting)
 
     def _sums(self, index: int) -> ErrorSums | None:

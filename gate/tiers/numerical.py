@@ -154,7 +154,7 @@ class _Output:
     def __init__(self, first: Array, *, classes: bool) -> None:
         self._reference = TensorInfo(shape=first.shape[1:], dtype=str(first.dtype))
         self._candidate: TensorInfo | None = None
-        self._errors = ErrorAccumulator(channel_axis(first.ndim))
+        self._errors = ErrorAccumulator(channel_axis(first.shape))
         self._classes = classes
         self._kl: float | None = 0.0
         self._agreement: list[str] = []

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from gate.core.tensors import Array
 
+CHANNELS = 16384
+"""More than this along the axis are positions rather than channels (a flattened image); sums for
+each of them would outgrow the tensor's own use."""
 
-def channel_axis(rank: int) -> int | None:
-    """Axis along which worst-channel metrics are taken, batch axis included in ``rank``.
 
-    1 for (N, C) and for NCHW and NCDHW; the last for (N, T, C) sequences; none below two axes.
+def channel_axis(shape: tuple[int, ...]) -> int | None:
+    """Axis along which worst-channel metrics are taken; ``shape`` includes the batch axis.
+
+    1 for (N, C) and for NCHW and NCDHW; the last for (N, T, C) sequences; None below two axes and
+    for more than ``CHANNELS`` channels.
     """
-    if rank < 2:
+    if len(shape) < 2:
         return None
-    return 2 if rank == 3 else 1
+    axis = 2 if len(shape) == 3 else 1
+    return axis if shape[axis] <= CHANNELS else None
 
 
 def aligned(x: Array, y: Array) -> Array | None:
