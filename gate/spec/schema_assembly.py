@@ -13,7 +13,7 @@ from gate.core.canonical import JsonValue
 from gate.spec.core_schema import core, count, ref, tolerance_definitions
 from gate.spec.schema import FACTS, KINDS, NAME, Schema, SchemaError
 
-ID = "https://quantgate.readthedocs.io/schema/v1.json"
+ID = "urn:quantgate:spec:v1"
 PREPROCESS = "gate.data.preprocess:PREPROCESS_SCHEMA"
 CONVERTIBLE = "gate.models.conversions:convertible"
 """By name, like the plugins: the stations that spec feeds are not imported here."""
