@@ -104,23 +104,23 @@ def packed_bytes(module: nn.Module) -> int:
     """
     import torch
 
-    total = 0
-    for part in module.modules():
-        pairs = module_weights(part) if is_quantized_module(part) else []
-        if not pairs:
-            packed = [v for v in vars(part).values() if isinstance(v, torch.ScriptObject)]
-            pairs = [pair for value in packed for pair in unpack(value) or []]
-        for weight, bias in pairs:
-            total += weight.numel() * weight.element_size()
-            if weight.is_quantized:
-                total += 8 * len(qparams(weight).scales)
-            if bias is not None:
-                total += bias.numel() * bias.element_size()
-        if pairs and is_quantized_module(part) and isinstance(getattr(part, "scale", None), float):
-            total += 8  # of the output
-        own = (*part.parameters(recurse=False), *part.buffers(recurse=False))
-        total += sum(tensor.numel() * tensor.element_size() for tensor in own)
-    return total
+    pairs = module_weights(module) if is_quantized_module(module) else []
+    # Packed weights stand alone in functional graphs; those of a module belong to its children too.
+    below = () if pairs else module.children()
+    if not pairs:
+        packed = [v for v in vars(module).values() if isinstance(v, torch.ScriptObject)]
+        pairs = [pair for value in packed for pair in unpack(value) or []]
+    total = sum(packed_bytes(child) for child in below)
+    for weight, bias in pairs:
+        total += weight.numel() * weight.element_size()
+        if weight.is_quantized:
+            total += 8 * len(qparams(weight).scales)
+        if bias is not None:
+            total += bias.numel() * bias.element_size()
+    if is_quantized_module(module) and isinstance(getattr(module, "scale", None), float):
+        total += 8  # scale and zero point of the output
+    own = (*module.parameters(recurse=False), *module.buffers(recurse=False))
+    return total + sum(tensor.numel() * tensor.element_size() for tensor in own)
 
 
 def _module_weights(module: nn.Module) -> list[Tensor]:
