@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 
 from gate.core.artifact import Format
 from gate.core.canonical import JsonValue
-from gate.core.spec import ModelSpec
+from gate.core.spec import InputSpec, ModelSpec
+from gate.core.transform import TRANSFORM_PROPERTIES, TensorTransform, parse_transforms
 from gate.models.base import LoadedModel, ModelError
 from gate.models.hashing import check_sha256
 from gate.models.onnx_files import inspect_onnx
@@ -30,6 +31,7 @@ class OnnxFile:
                 **SHA256_SCHEMA,
                 "description": "demanded SHA-256 over the file and its external data, in name order",
             },
+            **TRANSFORM_PROPERTIES,
         },
         "required": ["path"],
     }
@@ -63,12 +65,20 @@ def _check_inputs(path: Path, proto: Any, spec: ModelSpec) -> None:
         for value in proto.graph.input
         if value.name not in constants
     }
-    if set(found) != set(spec.inputs):
+    transforms = parse_transforms(spec.options).inputs
+    unknown = sorted(set(transforms) - set(spec.inputs))
+    if unknown:
+        raise ModelError(f"{path}: a transform names input '{unknown[0]}', which the spec lacks")
+    wanted = dict(
+        _expected(name, declared, transforms.get(name, TensorTransform()))
+        for name, declared in spec.inputs.items()
+    )
+    if set(found) != set(wanted):
         raise ModelError(
             f"{path}: its inputs are {', '.join(sorted(found)) or 'none'}; the spec declares "
-            f"{', '.join(sorted(spec.inputs))}"
+            f"{', '.join(sorted(wanted))}"
         )
-    for name, declared in spec.inputs.items():
+    for name, declared in wanted.items():
         dtype = helper.tensor_dtype_to_np_dtype(found[name].elem_type).name
         if dtype != declared.dtype:
             raise ModelError(f"{path}: input '{name}' is {dtype}, the spec says {declared.dtype}")
@@ -84,3 +94,12 @@ def _check_inputs(path: Path, proto: Any, spec: ModelSpec) -> None:
             raise ModelError(
                 f"{path}: input '{name}' has shape {shape}, the spec says {list(declared.shape)}"
             )
+
+
+def _expected(name: str, declared: InputSpec, transform: TensorTransform) -> tuple[str, InputSpec]:
+    """Name, type and shape that the file's input has behind ``transform``."""
+    shape = declared.shape
+    if transform.layout == "nhwc" and len(shape) == 4:
+        shape = (shape[0], shape[2], shape[3], shape[1])
+    quantized = "uint8" if transform.scale is not None else declared.dtype
+    return transform.rename or name, InputSpec(shape=shape, dtype=transform.dtype or quantized)

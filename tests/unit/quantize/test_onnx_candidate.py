@@ -1,8 +1,11 @@
+import jsonschema
 import numpy as np
 import pytest
 from onnx import TensorProto
 
 from gate import plugins
+from gate.core.spec import InputSpec, ModelSpec
+from gate.models.base import ModelError
 from gate.models.onnx_files import inspect_onnx
 from gate.quantize.base import QuantizeError
 from tests.unit.onnx_models import (
@@ -78,3 +81,28 @@ def test_each_side_has_its_own_transform(tmp_path):
     given = loaded(inspect_onnx(path).path, source="onnx", **options)
     with backend.open_reference(given, target=target()) as session:
         np.testing.assert_array_equal(session.run(inputs)["scores"], y["scores"])
+
+
+def test_an_onnx_reference_is_checked_behind_its_transform(tmp_path):
+    b = Builder()
+    b.add("Cast", "real", ["pixels"], "output", to=TensorProto.FLOAT)
+    path = b.save(tmp_path / "m.onnx", ["N", 16, 16, 3], name="pixels", dtype=TensorProto.UINT8)
+    source = plugins.load("sources", "onnx")
+
+    def load(**transform):
+        options = {"path": str(path), "inputs": {"image": transform}}
+        jsonschema.validate(options, source.options_schema)
+        inputs = {"image": InputSpec(shape=("N", 3, 16, 16), dtype="float32")}
+        spec = ModelSpec(id="m", task="other", source="onnx", options=options, inputs=inputs)
+        return source.load(spec, seed=0)
+
+    assert load(rename="pixels", scale=0.1, layout="nhwc").path == path
+    for transform, words in (
+        ({"scale": 0.1, "layout": "nhwc"}, "inputs are pixels; the spec declares image"),
+        ({"rename": "pixels", "layout": "nhwc"}, "'pixels' is uint8, the spec says float32"),
+        ({"rename": "pixels", "scale": 0.1}, r"has shape \['N', 16, 16, 3\]"),
+    ):
+        with pytest.raises(ModelError, match=words):
+            load(**transform)
+    with pytest.raises(jsonschema.ValidationError):
+        load(renamed="pixels")
