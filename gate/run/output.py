@@ -12,6 +12,7 @@ TAIL_LINES = 20
 LINE_CHARACTERS = 300
 
 _ESCAPES = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)|.)")
+_MARKERS = re.compile(r"[ \t]*[~^]+")  # below the source lines of a traceback: they say little
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
@@ -31,7 +32,8 @@ def last_of(text: str) -> str:
     """The last lines of a text, cleaned and bounded as in ``last_lines``."""
     clean = _CONTROLS.sub("", _ESCAPES.sub("", text.replace("\r", "\n")))
     lines = [line.rstrip()[:LINE_CHARACTERS] for line in clean.split("\n")]
-    return "\n".join([line for line in lines if line][-TAIL_LINES:])
+    kept = [line for line in lines if line and not _MARKERS.fullmatch(line)]
+    return "\n".join(kept[-TAIL_LINES:])
 
 
 def bound_size(log: Path) -> None:

@@ -97,6 +97,10 @@ class Live(Quiet):
                 if task is not None:
                     self._progress.remove_task(task)
 
+    def refresh(self) -> None:
+        """Draw now, rather than at the next of ten times a second."""
+        self._progress.refresh()
+
     def __enter__(self) -> Self:
         self._progress.start()
         return self
