@@ -121,7 +121,7 @@ class RunFailure:
     kind: str
     """``crash``, ``timeout``, ``memory``, ``no-result``, ``forged``, ``refused``, ``interrupted``."""
     stage: str
-    """The stage it was in: ``model``, ``data``, ``quantize``, ``open``, ``numerical``, ``layers``, ``device``."""
+    """The stage it was in: ``start``, ``model``, ``data``, ``quantize``, ``open``, ``numerical``, ``layers``, ``device``."""
     message: str
     last_output: str = ""
     """The last lines that the worker printed."""

@@ -42,13 +42,17 @@ class Plain(Quiet):
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        self._waits: set[tuple[str, str]] = set()
 
     def __call__(self, event: Event) -> None:
         """Take an event."""
         if isinstance(event, CaseStarted):
             self._say(f"[{event.index + 1}/{event.total}] {event.case_id}: started")
         elif isinstance(event, Waiting) and event.reason:
-            self._say(f"{event.case_id}: waits: {event.reason}")
+            # One wait may have several steps; a log needs to hear of it once.
+            if (event.case_id, event.reason) not in self._waits:
+                self._waits.add((event.case_id, event.reason))
+                self._say(f"{event.case_id}: waits: {event.reason}")
         elif isinstance(event, CaseFinished):
             self._say(f"{event.result.case.id}: {came_to(event.result)} ({event.seconds:.1f} s)")
 

@@ -35,6 +35,7 @@ def events(planned: Callable[..., Plan]) -> list[Event]:
         StageProgress(case_id=case.id, stage="numerical", done=3, total=9),
         Waiting(case_id=case.id, reason="another case is being timed"),
         Waiting(case_id=case.id, reason=""),
+        Waiting(case_id=case.id, reason="another case is being timed"),
         CaseFinished(result=CaseResult(case=case, failure=failure), seconds=1.25),
         CaseFinished(result=CaseResult(case=case, skipped="no torch"), seconds=0.0),
     ]
