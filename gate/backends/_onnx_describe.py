@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 from gate.backends import _onnx_ops as ops
 from gate.backends._onnx_fold import Folded, Stored
 from gate.backends._onnx_follow import Identity
-from gate.backends._onnx_graph import Graph
+from gate.backends._onnx_graph import Graph, Node
 from gate.core.layer import LayerRow, QParams, TensorInfo
 
 _SMALL = frozenset({"int8", "uint8", "int4", "uint4", "int2", "uint2"})
@@ -64,7 +64,7 @@ def row(layer: Folded, identity: Identity, facts: Facts) -> LayerRow:
         quantized=quantized,
         inputs=tuple(facts.infos[name] for name in layer.inputs),
         outputs=tuple(facts.infos[name] for name in layer.outputs),
-        weight=_qparams(weights[0], facts) if weights else None,
+        weight=_weight_qparams(node, weights[0], facts) if weights else None,
         output=_qparams(layer.stored, facts) if layer.stored is not None else None,
         params=sum(sizes),
         params_quantized=sum(small),
@@ -86,6 +86,28 @@ def channel_parameters(stored: Stored, graph: Graph) -> tuple[list[float], list[
     if zero_point is None:
         return None
     return scales, [int(value) for value in zero_point.reshape(-1)]
+
+
+def _weight_qparams(node: Node, stored: Stored, facts: Facts) -> QParams | None:
+    found = _qparams(stored, facts)
+    if found is None:
+        return None
+    return replace(found, output_axis=_output_axis(node, len(_shape(stored.tensor, facts))))
+
+
+def _output_axis(node: Node, rank: int) -> int | None:
+    """Axis of the output channels in the weight of a node; None where there is no one answer."""
+    integer = ops.INTEGER_OPS.get(node.op)
+    match integer.stands_for if integer else node.op:
+        case "Conv":
+            return 0
+        case "ConvTranspose":
+            return 1
+        case "Gemm":
+            return 0 if node.attributes.get("transB", 0) else rank - 1
+        case "MatMul":
+            return rank - 1
+    return None
 
 
 def _qparams(stored: Stored, facts: Facts) -> QParams | None:

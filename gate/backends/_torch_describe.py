@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from gate.backends._torch_graph import base_name, operator_name
@@ -38,7 +39,9 @@ def describe(call: Call, *, name: str, covers: tuple[str, ...], batch: int) -> L
         quantized=quantized,
         inputs=tuple(tensor_info(tensor) for tensor in call.inputs),
         outputs=(tensor_info(call.output),),
-        weight=qparams(quantized_weights[0]) if quantized_weights else None,
+        weight=replace(qparams(quantized_weights[0]), output_axis=_output_axis(call))
+        if quantized_weights
+        else None,
         output=qparams(call.output) if call.output.is_quantized else None,
         params=sum(weight.numel() for weight in weights),
         params_quantized=sum(w.numel() for w in quantized_weights if _stored(w) in _EIGHT_BITS),
@@ -132,6 +135,14 @@ def _module_weights(module: nn.Module) -> list[Tensor]:
         for name, parameter in module.named_parameters()
         if "weight" in name.rsplit(".", 1)[-1] and parameter.dim() > 1
     ]
+
+
+def _output_axis(call: Call) -> int | None:
+    """Axis of the output channels in a layer's weight; None for what is neither."""
+    op = _op(call)
+    if "ConvTranspose" in op or "conv_transpose" in op:
+        return 1
+    return 0 if "Conv" in op or "Linear" in op or op in {"conv2d", "linear"} else None
 
 
 def _looks_up(call: Call) -> bool:

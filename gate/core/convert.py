@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from enum import StrEnum
 from functools import cache
@@ -18,11 +19,27 @@ class MalformedRecordError(ValueError):
     """A file whose content is not the record it should be; the message lists every fault."""
 
 
+# JSON has no word for these, and a broken model may well hold them: a NaN scale is a fact to record.
+_NOT_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
+
+
+def _write_float(value: float) -> float | str:
+    return value if math.isfinite(value) else str(value)
+
+
+def _read_float(value: Any, _kind: Any) -> float:
+    if type(value) is str and value in _NOT_FINITE:
+        return _NOT_FINITE[value]
+    if type(value) not in (int, float):
+        raise TypeError(f"expected a number, got {value!r:.80}")
+    return float(value)
+
+
 def _exactly(*kinds: type) -> Callable[[Any, Any], Any]:
-    def structure(value: Any, kind: Any) -> Any:
+    def structure(value: Any, _kind: Any) -> Any:
         if type(value) not in kinds:
             raise TypeError(f"expected {' or '.join(k.__name__ for k in kinds)}, got {value!r:.80}")
-        return float(value) if kind is float else value
+        return value
 
     return structure
 
@@ -37,7 +54,8 @@ def _converter() -> Converter:
     converter.register_structure_hook(int | str, _exactly(int, str))
     # Strict where cattrs would coerce: "3" is no number, 1 is no truth value.
     converter.register_structure_hook(int, _exactly(int))
-    converter.register_structure_hook(float, _exactly(int, float))
+    converter.register_structure_hook(float, _read_float)
+    converter.register_unstructure_hook(float, _write_float)
     converter.register_structure_hook(str, _exactly(str))
     converter.register_structure_hook(bool, _exactly(bool))
     # Closer than the hook for str, which would leave plain strings in place of the members.

@@ -29,6 +29,9 @@ class QParams:
     """One value, or one a channel."""
     channels: int | None = None
     """Size of the tensor along ``axis``: the number of scales that there should be."""
+    output_axis: int | None = None
+    """Of a weight: the axis of the layer's output channels, the only one along which kernels take
+    scales a channel; None where it is not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

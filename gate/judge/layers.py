@@ -79,7 +79,9 @@ def qparams_fault(params: QParams) -> str:
     """What is wrong with quantization parameters; empty where nothing is.
 
     Scales must be finite and positive, there must be one (or one a channel, as many as the axis is
-    long) of scale and zero point each, and zero points must be values of the stored type.
+    long) of scale and zero point each, and zero points must be values of the stored type. A
+    weight's axis must be that of its output channels: what a runtime makes of another one is its
+    own affair (onnxruntime issues 13038 and 19694).
     """
     scales, zero_points = params.scales, params.zero_points
     if not scales or len(scales) != len(zero_points):
@@ -87,6 +89,8 @@ def qparams_fault(params: QParams) -> str:
     per_channel = params.scheme.startswith("per-channel")
     if per_channel and params.axis is None:
         return "a per-channel scheme without an axis"
+    if per_channel and params.output_axis is not None and params.axis != params.output_axis:
+        return f"scales along axis {params.axis}, the output channels are axis {params.output_axis}"
     wanted = params.channels if per_channel else 1
     if wanted is not None and len(scales) != wanted:
         return f"{len(scales)} scales for {wanted} channels"

@@ -33,7 +33,8 @@ class Prepared:
     native: LoadedModel
     """As its source gave it."""
     base: LoadedModel
-    """The float model that the candidate was made from."""
+    """The float model beside which the candidate is opened: what it was made from, in a form that
+    the backend knows."""
     reference: LoadedModel
     """The float model that the candidate is compared with."""
     reference_target: TargetSpec
@@ -68,7 +69,9 @@ class Workshop:
         if self._case.quantization.method == "none":
             reference, target = native, native_target(native.format, self._case.target)
         elif base.format not in self._backend.formats:
-            reference = self._form(native, self._backend.formats, self._case.target.backend)
+            # Made elsewhere, or in another form: the names of its layers are those of the form that
+            # the backend opens.
+            reference = base = self._form(native, self._backend.formats, self._case.target.backend)
         return Prepared(
             native=native,
             base=base,

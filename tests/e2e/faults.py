@@ -35,14 +35,6 @@ def _weight_dequantize(model: ModelProto, layer: str) -> NodeProto:
     return _producer(model, _layer(model, layer).input[1])
 
 
-def _output_quantize(model: ModelProto, layer: str) -> NodeProto:
-    """The QuantizeLinear behind the layer, through an activation fused with it."""
-    node = _layer(model, layer)
-    while node.op_type != "QuantizeLinear":
-        (node,) = _consumers(model, node.output[0])
-    return node
-
-
 def _private_copy(model: ModelProto, node: NodeProto, position: int) -> TensorProto:
     """Give ``node`` its own copy of the initializer at ``position``: others may share it."""
     copy = TensorProto()
@@ -65,18 +57,17 @@ def scale_x1_05(model: ModelProto, layer: str) -> None:
 
 
 def _zero_point(model: ModelProto, layer: str, offset: int) -> None:
-    quantized = _output_quantize(model, layer).output[0]
-    for node in _consumers(model, quantized):
-        zero_point = _private_copy(model, node, 2)
-        values = numpy_helper.to_array(zero_point)
-        moved = values.astype(np.int64) + offset
-        if moved > np.iinfo(values.dtype).max:
-            moved = values.astype(np.int64) - offset
-        _replace(zero_point, moved.astype(values.dtype))
+    node = _producer(model, _layer(model, layer).input[0])
+    zero_point = _private_copy(model, node, 2)
+    values = numpy_helper.to_array(zero_point)
+    moved = values.astype(np.int64) + offset
+    if moved > np.iinfo(values.dtype).max:
+        moved = values.astype(np.int64) - offset
+    _replace(zero_point, moved.astype(values.dtype))
 
 
 def zero_point_off_by_1(model: ModelProto, layer: str) -> None:
-    """What reads the layer's output takes a zero point beside the one it was written with."""
+    """The layer reads its input with a zero point beside the one it was written with."""
     _zero_point(model, layer, 1)
 
 
@@ -85,16 +76,29 @@ def zero_point_off_by_4(model: ModelProto, layer: str) -> None:
     _zero_point(model, layer, 4)
 
 
-def wrong_axis(model: ModelProto, layer: str) -> None:
-    """Per-channel weight scales applied along the input channels."""
+def _per_channel(model: ModelProto, layer: str) -> tuple[NodeProto, np.ndarray, np.ndarray]:
     node = _weight_dequantize(model, layer)
-    weight = numpy_helper.to_array(_initializer(model, node.input[0]))
-    assert weight.shape[0] == weight.shape[1], "needs a layer with as many inputs as outputs"
-    for attribute in node.attribute:
-        if attribute.name == "axis":
-            attribute.i = 1
-            return
-    raise AssertionError(f"{layer}: not quantized per channel")
+    weight, scale = (numpy_helper.to_array(_initializer(model, node.input[i])) for i in (0, 1))
+    assert weight.shape[0] == weight.shape[1] == scale.size, "needs as many inputs as outputs"
+    return node, weight, scale
+
+
+def wrong_axis(model: ModelProto, layer: str) -> None:
+    """Per-channel scales multiplied along the input channels, then stored as they should be."""
+    node, codes, scale = _per_channel(model, layer)
+    shape = (1, -1, *[1] * (codes.ndim - 2))
+    weight = codes.astype(np.float32) * scale.reshape(shape)
+    proper = np.abs(weight).reshape(scale.size, -1).max(1) / 127
+    stored = np.rint(weight / proper.reshape(-1, *[1] * (codes.ndim - 1)))
+    _replace(_private_copy(model, node, 0), stored.astype(codes.dtype))
+    _replace(_private_copy(model, node, 1), proper.astype(scale.dtype))
+
+
+def wrong_axis_in_the_file(model: ModelProto, layer: str) -> None:
+    """The file says that the scales go along the input channels; the runtime may not care."""
+    node, _, _ = _per_channel(model, layer)
+    (attribute,) = (attribute for attribute in node.attribute if attribute.name == "axis")
+    attribute.i = 1
 
 
 def channel_zeroed(model: ModelProto, layer: str) -> None:
@@ -123,6 +127,14 @@ def int4(model: ModelProto, layer: str) -> None:
     for opset in model.opset_import:
         if opset.domain in ("", "ai.onnx"):
             opset.version = max(opset.version, 21)
+
+
+def weight_scale_nan(model: ModelProto, layer: str) -> None:
+    """One scale of the weights is NaN; integer kernels turn that into any number."""
+    scale = _private_copy(model, _weight_dequantize(model, layer), 1)
+    values = numpy_helper.to_array(scale).copy()
+    values[0] = np.nan
+    _replace(scale, values)
 
 
 def output_nan(model: ModelProto, layer: str) -> None:
@@ -165,8 +177,10 @@ FAULTS: dict[str, Callable[[ModelProto, str], None]] = {
         zero_point_off_by_1,
         zero_point_off_by_4,
         wrong_axis,
+        wrong_axis_in_the_file,
         channel_zeroed,
         int4,
+        weight_scale_nan,
         output_nan,
         output_shape,
         file_doubled,
