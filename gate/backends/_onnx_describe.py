@@ -164,8 +164,8 @@ def _macs(layer: Folded, facts: Facts, sizes: Sequence[int]) -> int:
     first, out = facts.infos[layer.inputs[0]].shape, facts.infos[layer.outputs[0]].shape
     batch = max(facts.batch, 1)
     if op in ("LSTM", "GRU", "RNN"):
-        steps = first[1] if layer.node.attributes.get("layout") else first[0]
-        return steps * sum(sizes)
+        # Steps and batch change places with the layout; the features stay last.
+        return prod(first[:-1]) // batch * sum(sizes)
     if op in ("Conv", "FusedConv", "ConvTranspose") and layer.weights:
         weight = layer.weights[0]
         shape = _shape(weight.tensor if isinstance(weight, Stored) else weight, facts)

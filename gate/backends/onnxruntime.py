@@ -22,7 +22,8 @@ from gate.core.transform import parse_transforms
 
 if TYPE_CHECKING:
     from gate.backends._onnx_capture import Capture
-    from gate.backends._onnx_fold import Folder
+    from gate.backends._onnx_fold import Folded, Folder
+    from gate.backends._onnx_follow import Identity
     from gate.backends._onnx_graph import Graph
     from gate.backends.base import Session
     from gate.models.base import LoadedModel
@@ -34,11 +35,19 @@ class OnnxRuntimeSession:
     Args:
         source: the file.
         float_path: the float model that it was made from, whose layer names it then bears.
+        of_modules: it was exported from a torch model, whose layer names it then bears.
     """
 
-    def __init__(self, source: _onnx_session.Source, float_path: Path | None = None) -> None:
+    def __init__(
+        self,
+        source: _onnx_session.Source,
+        float_path: Path | None = None,
+        *,
+        of_modules: bool = False,
+    ) -> None:
         self._source = source
         self._float_path = float_path
+        self._of_modules = of_modules
         self._session = _onnx_session.open_session(source)
         self._inputs = {value.name for value in self._session.get_inputs()}
         self._outputs = [value.name for value in self._session.get_outputs()]
@@ -63,24 +72,15 @@ class OnnxRuntimeSession:
     def layers(self, inputs: TensorMap) -> tuple[LayerRow, ...]:
         """See ``Session.layers``; quantize and dequantize nodes are folded into their neighbours."""
         from gate.backends import _onnx_describe as describe
-        from gate.backends._onnx_follow import Identity, identify
 
         self._check(inputs)
-        if self._float_path is None:
-            named = tuple((x, Identity(name=x.name, covers=())) for x in self._folder.layers)
-        else:
-            from gate.backends._onnx_graph import Graph
-            from gate.models.onnx_files import inspect_onnx
-
-            reference = Graph(inspect_onnx(self._float_path).proto, self._float_path.parent)
-            named = identify(self._folder, self._graph, reference)
         facts = describe.Facts(
             graph=self._graph,
             infos=self._tensor_infos(inputs),
             runtime_ops={node.name: node.op for node in self._optimised.nodes},
             batch=_batch(inputs),
         )
-        return tuple(describe.row(layer, identity, facts) for layer, identity in named)
+        return tuple(describe.row(layer, identity, facts) for layer, identity in self._named())
 
     def capture(self, inputs: TensorMap, names: Sequence[str]) -> Iterator[tuple[str, Array]]:
         """See ``Session.capture``.
@@ -102,6 +102,21 @@ class OnnxRuntimeSession:
         Kernels may hold them in another order; their size stays.
         """
         return self._optimised.constant_bytes()
+
+    def _named(self) -> tuple[tuple[Folded, Identity], ...]:
+        """The layers, under the names of the float model's where this one was made from it."""
+        from gate.backends._onnx_follow import Identity, identify
+        from gate.backends._onnx_graph import Graph
+        from gate.backends._onnx_modules import as_modules
+        from gate.models.onnx_files import inspect_onnx
+        from gate.models.onnx_modules import recorded_modules
+
+        if self._of_modules:
+            return as_modules(self._folder.layers, recorded_modules(self._source.proto))
+        if self._float_path is not None:
+            reference = Graph(inspect_onnx(self._float_path).proto, self._float_path.parent)
+            return identify(self._folder, self._graph, reference)
+        return tuple((layer, Identity(name=layer.name, covers=())) for layer in self._folder.layers)
 
     @cached_property
     def _graph(self) -> Graph:
@@ -222,6 +237,7 @@ class OnnxRuntimeBackend:
         session = OnnxRuntimeSession(
             _source(artifact.format, artifact.path, target),
             model.path if model.format is Format.ONNX else None,
+            of_modules=model.format is not Format.ONNX,
         )
         given = artifact.producer == "candidate"
         options = artifact.options if given else _own_options(model)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from gate.core.spec import InputSpec
 from gate.models.base import ModelError
 from gate.models.exported import program_module
+from gate.models.onnx_modules import record_modules
 from gate.models.onnx_names import normalise
 from gate.models.tensors import example_inputs, name_outputs
 
@@ -39,7 +40,8 @@ def export_onnx(
     """Write ``model`` as a single ONNX file.
 
     Inputs are passed in the spec's order and carry the spec's names; axes that the spec names are
-    dynamic; outputs are named as ``gate.models.tensors.name_outputs`` does.
+    dynamic; outputs are named as ``gate.models.tensors.name_outputs`` does. The file says which of its
+    tensors are outputs of which modules (``gate.models.onnx_modules``).
 
     Raises:
         ModelError: the exporter refuses the model, or a dynamic axis is fixed by its code.
@@ -66,6 +68,8 @@ def export_onnx(
     assert onnx_program is not None  # noqa: S101 - None only without dynamo
     proto = onnx_program.model_proto
     normalise(proto)
+    assert onnx_program.exported_program is not None  # noqa: S101 - it was made from one
+    record_modules(proto, onnx_program.exported_program)
     path.write_bytes(proto.SerializeToString(deterministic=True))
 
 

@@ -63,12 +63,22 @@ class Workshop:
             ModelError: the model cannot be converted.
             QuantizeError: the library refused, or calibration samples are missing.
         """
-        base = self._form(native, self._quantizer.accepts, self._case.quantization.method)
+        method, target = self._case.quantization.method, self._case.target
+        base = self._form(native, self._quantizer.accepts, method)
+        if method == "none":
+            # Converted here, the file is kept like any other conversion.
+            opened = self._form(base, self._backend.formats, target.backend)
+            artifact = self._candidate(opened, calibration)
+            return Prepared(
+                native=native,
+                base=base,
+                reference=base,
+                reference_target=native_target(base.format, target),
+                artifact=artifact,
+            )
         artifact = self._candidate(base, calibration)
-        reference, target = base, self._case.target
-        if self._case.quantization.method == "none":
-            reference, target = native, native_target(native.format, self._case.target)
-        elif base.format not in self._backend.formats:
+        reference = base
+        if base.format not in self._backend.formats:
             # Made elsewhere, or in another form: the names of its layers are those of the form that
             # the backend opens.
             reference = base = self._form(native, self._backend.formats, self._case.target.backend)
