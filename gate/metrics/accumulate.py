@@ -79,6 +79,18 @@ class ErrorAccumulator:
                     part = np.s_[row : row + rows, first : first + width, start : start + length]
                     self._add(x[part], y[part], first)
 
+    def fits(self, shape: tuple[int, ...]) -> bool:
+        """Whether a batch of this shape has the channels of the batches before."""
+        if self._axis is None or self._channels is None:
+            return True
+        return (
+            -len(shape) <= self._axis < len(shape) and shape[self._axis] == self._channels.shape[1]
+        )
+
+    def drop_channels(self) -> None:
+        """Go on without channels: what was taken for them differs from batch to batch."""
+        self._axis = self._channels = None
+
     def sums(self) -> ErrorSums:
         """Everything so far, as a value; the accumulator can go on."""
         total_x, total_x2, total_y, total_y2, total_xy, total_err2 = self._totals.tolist()

@@ -12,7 +12,7 @@ from gate.core.layer import ErrorSums, LayerMatch, LayerRow, LayersObserved
 from gate.core.tensors import Array, TensorMap
 from gate.metrics.accumulate import ErrorAccumulator
 from gate.tiers.match import match_layers
-from gate.tiers.tensors import aligned, channel_axis
+from gate.tiers.tensors import add_errors, aligned, channel_axis
 
 CAPTURE_BYTES = 64 * 2**20
 """Activations of one capturing run, all layers together: small enough that a backend that can only
@@ -138,7 +138,7 @@ class _Comparison:
             return
         if index not in self._errors:
             self._errors[index] = ErrorAccumulator(channel_axis(x.shape))
-        self._errors[index].update(x, fitting)
+        add_errors(self._errors[index], x, fitting)
 
     def _sums(self, index: int) -> ErrorSums | None:
         # A layer that was seen in some batches only is not reported as if it had been seen in all.

@@ -21,7 +21,7 @@ from gate.metrics.classification import (
     kl_divergence_nats,
     topk_correct,
 )
-from gate.tiers.tensors import channel_axis
+from gate.tiers.tensors import add_errors, channel_axis
 
 TOP5_CLASSES = 6
 """With fewer classes the top five say little or nothing."""
@@ -66,8 +66,8 @@ def observe_numerical(
         tick: called after each batch with the number of samples so far.
 
     Raises:
-        OutputError: the reference's outputs change their names between batches, or lack the batch
-            axis.
+        OutputError: the reference's outputs change their names or, with labels, their number of
+            classes between batches, or lack the batch axis.
         DataError: a label outside the classes of the reference's output.
     """
     seen = _Pass(classification=classification)
@@ -121,7 +121,7 @@ class _Pass:
         }
         logits = next((name for name, value in x.items() if _is_logits(value)), None)
         if self._classification and labels is not None and logits is not None:
-            self._task = _Task(logits)
+            self._task = _Task(logits, classes=x[logits].shape[1])
 
     def result(self) -> NumericalObserved:
         if self._names is None:
@@ -167,7 +167,7 @@ class _Output:
         elif self._comparable:
             if self._candidate is None:
                 self._candidate = TensorInfo(shape=y.shape[1:], dtype=str(y.dtype))
-            self._errors.update(x, y)
+            add_errors(self._errors, x, y)
             self._samples += size
             if self._classes:
                 kl = finite_sum(kl_divergence_nats(x, y))
@@ -199,20 +199,24 @@ class _Output:
 class _Task:
     """Correctness of both sides on labelled samples."""
 
-    def __init__(self, output: str) -> None:
+    def __init__(self, output: str, *, classes: int) -> None:
         self.output = output
         self.complete = True
+        self._classes = classes
         self._bits: dict[tuple[str, int], list[str]] = {}
-        self._top5 = False
+        self._top5 = classes >= TOP5_CLASSES
 
     def add(self, x: Array, y: Array | None, labels: Array) -> None:
-        classes = x.shape[1]
-        if labels.size and not 0 <= labels.min() <= labels.max() < classes:
+        if x.shape[1:] != (self._classes,):
+            raise OutputError(
+                f"the reference's output '{self.output}' has {self._classes} classes in the first batch"
+                f" and shape {list(x.shape)} in a later one: for a task without classes say task: other"
+            )
+        if labels.size and not 0 <= labels.min() <= labels.max() < self._classes:
             raise DataError(
                 f"labels from {labels.min()} to {labels.max()}, but the reference's output"
-                f" '{self.output}' has {classes} classes"
+                f" '{self.output}' has {self._classes} classes"
             )
-        self._top5 = classes >= TOP5_CLASSES
         self._side("reference", x, labels)
         if y is None or y.shape != x.shape:
             self.complete = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gate.core.tensors import Array
+from gate.metrics.accumulate import ErrorAccumulator
 
 CHANNELS = 16384
 """More than this along the axis are positions rather than channels (a flattened image); sums for
@@ -19,6 +20,13 @@ def channel_axis(shape: tuple[int, ...]) -> int | None:
         return None
     axis = 2 if len(shape) == 3 else 1
     return axis if shape[axis] <= CHANNELS else None
+
+
+def add_errors(errors: ErrorAccumulator, x: Array, y: Array) -> None:
+    """Add one batch; an axis whose length changes between batches holds positions, not channels."""
+    if not errors.fits(x.shape):
+        errors.drop_channels()
+    errors.update(x, y)
 
 
 def aligned(x: Array, y: Array) -> Array | None:

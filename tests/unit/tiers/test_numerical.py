@@ -11,7 +11,7 @@ from sklearn.metrics import top_k_accuracy_score
 
 from gate.core.layer import ErrorSums
 from gate.data.base import Batch, DataError
-from gate.metrics.elementwise import relative_mse_percent
+from gate.metrics.elementwise import relative_mse_percent, worst_channel_nmse_percent
 from gate.tiers.numerical import NumericalObserved, OutputError, observe_numerical
 
 Floats = NDArray[np.float32]
@@ -229,6 +229,45 @@ def test_no_sample_is_an_error() -> None:
             [],
             reference=look_up({"output": X}),
             candidate=look_up({"output": Y}),
+            classification=True,
+            tick=lambda _done: None,
+        )
+
+
+def growing(inputs: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.float32]]:
+    """As many columns as the last sample's index says: positions, not classes."""
+    index = inputs["index"]
+    return {"output": np.add.outer(index, np.arange(index[-1] + 2)).astype(np.float32)}
+
+
+def test_an_axis_that_changes_between_batches_has_no_channels() -> None:
+    def candidate(inputs: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.float32]]:
+        return {"output": growing(inputs)["output"] + np.float32(0.5)}
+
+    seen = observe_numerical(
+        batches(16, None),
+        reference=growing,
+        candidate=candidate,
+        classification=False,
+        tick=lambda _done: None,
+    )
+    x = np.concatenate([growing(batch.inputs)["output"].ravel() for batch in batches(16)])
+    errors = seen.outputs["output"].errors
+    assert errors.elements == x.size
+    assert errors.sum_x == pytest.approx(x.astype(np.float64).sum())
+    assert errors.sum_err2 == pytest.approx(0.25 * x.size)
+    assert errors.channel_sum_x == ()
+    assert worst_channel_nmse_percent(errors) == pytest.approx(25.0 / (x.var() * 1.05))
+
+
+def test_classes_that_change_between_batches_are_refused() -> None:
+    with pytest.raises(
+        OutputError, match=r"17 classes in the first batch.*\[16, 33\].*task: other"
+    ):
+        observe_numerical(
+            batches(16, np.zeros(SAMPLES, dtype=np.int64)),
+            reference=growing,
+            candidate=growing,
             classification=True,
             tick=lambda _done: None,
         )
