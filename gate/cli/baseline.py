@@ -16,6 +16,7 @@ from gate.baseline.make import provenance_of
 from gate.baseline.present import present_baseline, present_diff
 from gate.baseline.store import BaselineStore
 from gate.baseline.update import Update, prepare
+from gate.cli.arguments import add_jobs, add_select
 from gate.core.convert import to_plain
 from gate.core.result import CaseResult
 from gate.core.status import ExitCode
@@ -59,9 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="RUN",
         help="take the results of a stored run (default: the latest) instead of running",
     )
-    update.add_argument(
-        "--select", action="append", default=[], metavar="GLOB", help="only these cases"
-    )
+    add_select(update)
     update.add_argument("--reason", default="", help="why; required where something gets worse")
     update.add_argument(
         "--accept-failing", action="store_true", help="record cases that fail or are inconclusive"
@@ -69,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     update.add_argument("--dry-run", action="store_true", help="show the diff and write nothing")
     update.add_argument("--in-ci", action="store_true", help="allow it although CI=true is set")
     update.add_argument("--full", action="store_true", help="show every changed value")
-    update.add_argument("--jobs", type=int, default=1, metavar="N", help="cases at the same time")
+    add_jobs(update)
 
     show = actions.add_parser("show", parents=[common], help="print the baselines of one case")
     show.add_argument("case", metavar="CASE", help="<spec>/<quantization>@<target>")
@@ -83,10 +82,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     verify = actions.add_parser(
         "verify", parents=[common], help="check every file, and that a planned case owns it"
     )
-    verify.add_argument("paths", nargs="*", metavar="PATH", help="specs (default: specs/)")
+    verify.add_argument(
+        "paths",
+        nargs="*",
+        metavar="PATH",
+        help="folders of specs, or single specs to look at (default: specs/)",
+    )
 
     prune = actions.add_parser("prune", parents=[common], help="list baselines that no case owns")
-    prune.add_argument("paths", nargs="*", metavar="PATH", help="all specs (default: specs/)")
+    prune.add_argument(
+        "paths",
+        nargs="*",
+        metavar="PATH",
+        help="folders of all specs, or single specs to look at (default: specs/)",
+    )
     prune.add_argument("--yes", action="store_true", help="delete them")
 
 
@@ -214,13 +223,14 @@ def _diff(args: argparse.Namespace, store: BaselineStore) -> int:
         sys.stdout.write(
             f"{count(len(update.recordings), 'case')} changed, {len(update.unchanged)} unchanged\n"
         )
-    return ExitCode.PASS
+    # Only what has no observation is refused here: nothing is known about it.
+    return ExitCode.INFRASTRUCTURE if update.refused else ExitCode.PASS
 
 
 def _verify(args: argparse.Namespace, store: BaselineStore) -> int:
     owned = _planned(args.paths)
     problems: list[tuple[str, str]] = []
-    files = store.files()
+    files = _concerned(args.paths, owned, store)
     for path in files:
         try:
             baseline = store.check(path)
@@ -243,9 +253,10 @@ def _verify(args: argparse.Namespace, store: BaselineStore) -> int:
 
 
 def _prune(args: argparse.Namespace, store: BaselineStore) -> int:
-    folders = {store.folder(case_id) for case_id in _planned(args.paths)}
+    owned = _planned(args.paths)
+    folders = {store.folder(case_id) for case_id in owned}
     # By place, not by content: a file that cannot be read has an owner too, or none.
-    unused = [path for path in store.files() if path.parent not in folders]
+    unused = [p for p in _concerned(args.paths, owned, store) if p.parent not in folders]
     if args.yes:
         store.remove(unused)
     if args.json:
@@ -262,6 +273,15 @@ def _planned(paths: Sequence[str]) -> set[str]:
     """Ids of all cases of the specs, whether they can run here or not."""
     where = list(paths) or [str(project_root() / "specs")]
     return {case.id for case in plan(load_specs(where)).cases}
+
+
+def _concerned(paths: Sequence[str], owned: set[str], store: BaselineStore) -> list[Path]:
+    """Baseline files to look at: all of them, or those of the specs where single specs are named,
+    which say nothing about the baselines of others."""
+    if not paths or any(Path(path).is_dir() for path in paths):
+        return list(store.files())
+    specs = sorted({case_id.partition("/")[0] for case_id in owned})
+    return [path for spec in specs for path in store.files(spec)]
 
 
 def _plain(update: Update, store: BaselineStore) -> dict[str, Any]:

@@ -76,7 +76,7 @@ def _read_all(paths: Sequence[Path]) -> list[CaseResult]:
     """Results of every path, in order; two results of one case are an error."""
     origin: dict[str, Path] = {}
     results: list[CaseResult] = []
-    for path in paths:
+    for path in dict.fromkeys(paths):
         for result in _read(path):
             known = origin.setdefault(result.case.id, path)
             if known != path:

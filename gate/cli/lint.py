@@ -6,14 +6,16 @@ import argparse
 import json
 import sys
 
+from gate.cli.arguments import add_paths
 from gate.core.status import ExitCode
+from gate.judge.wording import count
 from gate.spec.diagnostics import SpecError
 from gate.spec.load import load_specs
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
-    parser.add_argument("paths", nargs="+", metavar="PATH", help="a spec or a directory of specs")
+    add_paths(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON document")
 
 
@@ -27,21 +29,20 @@ def run(args: argparse.Namespace) -> int:
             _print_json(None, error)
         else:
             files = len({d.position.file for d in found})
-            plural = "" if len(found) == 1 else "s"
             sys.stdout.write(f"{error}\n")
-            sys.stderr.write(f"{len(found)} error{plural} in {files} file{'s'[: files - 1]}\n")
+            sys.stderr.write(f"{count(len(found), 'error')} in {count(files, 'file')}\n")
         return ExitCode.USAGE
     if args.json:
         _print_json(len(specs), None)
     else:
-        sys.stdout.write(f"{len(specs)} spec{'s' if len(specs) > 1 else ''} ok\n")
+        sys.stdout.write(f"{count(len(specs), 'spec')} ok\n")
     return ExitCode.PASS
 
 
-def _print_json(count: int | None, error: SpecError | None) -> None:
+def _print_json(specs: int | None, error: SpecError | None) -> None:
     document = {
         "ok": error is None,
-        "specs": count,
+        "specs": specs,
         "diagnostics": [
             {
                 "file": d.position.file,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import os
 import sys
 from collections.abc import Sequence
 
 from gate import __version__
 from gate.core.status import ExitCode
+from gate.report import stdout
 
 # name -> (module, one-line help). A module has add_arguments(parser) and run(args) -> exit code, and
 # is imported only when its command is called.
@@ -50,15 +50,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     command = next((word for word in arguments if not word.startswith("-")), None)
-    options = build_parser(command).parse_args(arguments)
+    stdout.ensure()
     try:
-        return int(importlib.import_module(COMMANDS[options.command][0]).run(options))
+        options = build_parser(command).parse_args(arguments)
+        code = int(importlib.import_module(COMMANDS[options.command][0]).run(options))
+        sys.stdout.flush()
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
     except BrokenPipeError:
-        # The reader (head, less) went away; keep Python from complaining again at shutdown.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ExitCode.PASS
+        # The reader (head, less) went away. What the command would have come to is not known here,
+        # so it is no pass; `run` and `judge` see to it themselves.
+        stdout.discard()
+        return ExitCode.INFRASTRUCTURE
+    except OSError as error:
+        # A full disk, a folder without permission: said, whichever station met it.
+        stdout.discard()
+        sys.stderr.write(f"gate: {error}\n")
+        return ExitCode.INFRASTRUCTURE
+    return code
 
 
 if __name__ == "__main__":

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gate.cli.arguments import add_paths, add_select
 from gate.core.case import Case, Plan
 from gate.core.spec import SampleSpec
 from gate.core.status import ExitCode
+from gate.judge.wording import count
 from gate.spec.diagnostics import SpecError
 from gate.spec.formats import needs_calibration
 from gate.spec.load import load_specs
@@ -25,14 +27,8 @@ RUNS = ".gate/runs"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
-    parser.add_argument("paths", nargs="+", metavar="PATH", help="a spec or a directory of specs")
-    parser.add_argument(
-        "--select",
-        action="append",
-        default=[],
-        metavar="GLOB",
-        help="only cases whose id matches (several: any of them)",
-    )
+    add_paths(parser)
+    add_select(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON document")
 
 
@@ -142,7 +138,10 @@ def _table(planned: Plan, past: Mapping[str, Past], skips: Mapping[str, str | No
     known = [past[name].seconds for name in runnable if name in past]
     total = f"about {duration(sum(known))}" if known else "unknown"
     rest = f", {len(runnable) - len(known)} unknown" if known and len(known) < len(runnable) else ""
-    lines += ["", f"{len(planned.cases)} cases, {len(runnable)} run here; time {total}{rest}"]
+    lines += [
+        "",
+        f"{count(len(planned.cases), 'case')}, {len(runnable)} run here; time {total}{rest}",
+    ]
     return "\n".join(lines) + "\n"
 
 

@@ -12,6 +12,7 @@ from gate.baseline.errors import BaselineError
 from gate.baseline.make import provenance_of
 from gate.baseline.store import BaselineStore
 from gate.baseline.update import prepare
+from gate.cli.arguments import add_jobs, add_paths, add_select
 from gate.core.baseline import BaselineMissing
 from gate.core.case import Case, NotApplicable, Plan
 from gate.core.result import CaseResult
@@ -32,26 +33,17 @@ from gate.spec.project import project_root
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line."""
-    parser.add_argument("paths", nargs="+", metavar="PATH", help="a spec or a folder of specs")
-    parser.add_argument(
-        "--select",
-        action="append",
-        default=[],
-        metavar="GLOB",
-        help="only cases whose id matches (several: any of them)",
-    )
+    add_paths(parser)
+    add_select(parser)
     parser.add_argument(
         "--tier",
         action="append",
         default=[],
-        type=Tier,
-        choices=list(Tier),
+        choices=[tier.value for tier in Tier],
         metavar="TIER",
         help="run and judge only this tier: numerical, layers or device (several: these)",
     )
-    parser.add_argument(
-        "--jobs", type=_positive, default=1, metavar="N", help="cases at the same time (default: 1)"
-    )
+    add_jobs(parser)
     parser.add_argument(
         "--no-cache", action="store_true", help="neither read nor keep cached artifacts"
     )
@@ -73,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         planned = plan(load_specs(args.paths), args.select)
         if args.tier:
-            planned = only_tiers(planned, frozenset(args.tier))
+            planned = only_tiers(planned, frozenset(map(Tier, args.tier)))
     except (SpecError, SelectError) as error:
         sys.stderr.write(f"{error}\n")
         return ExitCode.USAGE
@@ -153,10 +145,3 @@ def _record(
         *(f"baseline recorded: {path}" for path in written),
         *(f"baseline of {name} not recorded: {reason}" for name, reason in update.refused),
     ]
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError(text)
-    return number

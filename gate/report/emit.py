@@ -6,13 +6,13 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TextIO
 
 from gate.core.case import NotApplicable
 from gate.core.result import CaseResult
 from gate.core.status import ExitCode
 from gate.core.verdict import Verdict
 from gate.judge.summary import summarize
+from gate.report import stdout
 from gate.report.style import style_of
 
 
@@ -42,8 +42,6 @@ def emit(
     options: argparse.Namespace,
     *,
     not_applicable: Sequence[NotApplicable] = (),
-    interrupted: bool = False,
-    stream: TextIO | None = None,
 ) -> int:
     """Write every output that ``options`` ask for and return the exit code.
 
@@ -51,12 +49,10 @@ def emit(
     makes the exit code at least that of an infrastructure error: a gate whose report nobody got has
     not reported a pass.
     """
-    stream = stream or sys.stdout
     summary = summarize(
         verdicts,
         require=options.require,
         allow_inconclusive=options.allow_inconclusive,
-        interrupted=interrupted,
     )
     if options.json:
         from gate.report import json_report
@@ -71,13 +67,9 @@ def emit(
             verdicts,
             results,
             not_applicable=not_applicable,
-            style=style_of(stream),
+            style=style_of(sys.stdout),
             verbose=options.verbose,
         )
-    # A log that is not UTF-8 shows a replacement character rather than failing the gate.
-    encoding = stream.encoding or "utf-8"
-    stream.write(text.encode(encoding, errors="replace").decode(encoding))
-    stream.flush()
     written = True
     if options.junit is not None:
         from gate.report import junit
@@ -88,6 +80,8 @@ def emit(
 
         page = markdown.render(verdicts, results, not_applicable=not_applicable)
         written &= _write(options.markdown, page)
+    # The files first: a terminal that goes away must not take them along.
+    written &= stdout.write(text)
     return summary.exit_code if written else max(summary.exit_code, ExitCode.INFRASTRUCTURE)
 
 

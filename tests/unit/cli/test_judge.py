@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -227,3 +229,35 @@ def test_skips_and_failures_decide_the_exit_code_as_in_a_run(capsys, spec, tmp_p
     code, text, _ = judge(capsys, tmp_path / "run")
     assert code == ExitCode.INFRASTRUCTURE
     assert "crash in stage 'open': ended by SIGSEGV" in text
+
+
+def test_a_folder_that_is_named_twice_is_judged_once(capsys, stored):
+    code, text, _ = judge(capsys, stored, stored, "--json")
+    assert len(json.loads(text)["cases"]) == 2
+    assert code == json.loads(text)["exit_code"]
+
+
+def test_a_reader_that_goes_away_changes_no_verdict_and_keeps_the_reports(stored, tmp_path):
+    words = f"judge {stored} --spec {write(tmp_path, 25)} --json --junit report.xml"
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", f"{sys.executable} -m gate.cli.main {words} | exec 0<&-"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (ExitCode.FAIL, "")
+    assert "<testsuites" in (tmp_path / "report.xml").read_text("utf-8")
+
+
+def test_a_report_that_finds_no_room_is_no_pass(stored, tmp_path):
+    words = f"judge {stored} --spec {write(tmp_path, 10)} > /dev/full"
+    done = subprocess.run(
+        ["bash", "-c", f"{sys.executable} -m gate.cli.main {words}"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == ExitCode.INFRASTRUCTURE
+    assert done.stderr == "gate: cannot write the report: No space left on device\n"

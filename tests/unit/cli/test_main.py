@@ -90,3 +90,32 @@ def test_a_reader_that_goes_away_is_no_error():
         ["bash", "-c", piped], capture_output=True, text=True, timeout=60, check=True
     )
     assert done.stderr == ""
+
+
+def shell(command):
+    words = f'"{sys.executable}" -m gate.cli.main {command}'
+    return subprocess.run(
+        ["bash", "-o", "pipefail", "-c", words],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("command", ["metrics", "schema", "lint no_such_spec.yaml"])
+def test_what_nobody_read_is_no_pass(command):
+    done = shell(f"{command} | exec 0<&-")
+    assert done.returncode not in (ExitCode.PASS, 120)  # 120: Python could not flush at its end
+    assert done.stderr in ("", "1 error in 1 file\n")
+
+
+def test_a_full_disk_is_said_in_a_line():
+    done = shell("metrics > /dev/full")
+    assert done.returncode == ExitCode.INFRASTRUCTURE
+    assert done.stderr == "gate: [Errno 28] No space left on device\n"
+
+
+def test_a_closed_output_is_no_traceback():
+    done = shell("metrics >&- 2>&-")
+    assert done.returncode == ExitCode.PASS

@@ -1,0 +1,39 @@
+"""Arguments that several commands share."""
+
+from __future__ import annotations
+
+import argparse
+
+
+def add_paths(parser: argparse.ArgumentParser) -> None:
+    """Specs to read."""
+    parser.add_argument("paths", nargs="+", metavar="PATH", help="a spec or a folder of specs")
+
+
+def add_select(parser: argparse.ArgumentParser) -> None:
+    """A selection among their cases."""
+    parser.add_argument(
+        "--select",
+        action="append",
+        default=[],
+        metavar="GLOB",
+        help="only cases whose id matches (several: any of them)",
+    )
+
+
+def add_jobs(parser: argparse.ArgumentParser) -> None:
+    """How many cases run at the same time."""
+    parser.add_argument(
+        "--jobs", type=positive, default=1, metavar="N", help="cases at the same time (default: 1)"
+    )
+
+
+def positive(text: str) -> int:
+    """A whole number from 1."""
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1, found '{text}'")
+    return number
