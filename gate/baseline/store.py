@@ -47,10 +47,14 @@ class BaselineStore:
         Raises:
             BaselineError: an interrupted update cannot be finished.
         """
-        self._finish_interrupted()
         path = self.path(case_id, environment)
-        if not os.path.lexists(path):
-            return self._elsewhere(case_id, environment, path)
+        try:
+            self._finish_interrupted()
+            present = self._files_of(case_id)
+        except OSError as error:
+            return BaselineBroken(path=str(error.filename or path), reason=_unreadable(error))
+        if path not in present:
+            return self._elsewhere(environment, path, present)
         try:
             baseline = self.read(path)
         except BaselineError as error:
@@ -95,12 +99,20 @@ class BaselineStore:
         return baseline
 
     def files(self, case_id: str | None = None) -> tuple[Path, ...]:
-        """All baseline files (of one case), sorted; hidden files are not baselines."""
-        self._finish_interrupted()
+        """All baseline files (of one case), sorted; hidden files are not baselines.
+
+        Raises:
+            BaselineError: a folder cannot be read, or an interrupted update cannot be finished.
+        """
         start = self.root if case_id is None else self.folder(case_id)
-        if not start.is_dir():
-            return ()
-        found = (path for path in start.rglob("*.json") if not path.name.startswith("."))
+        found: list[Path] = []
+        try:
+            self._finish_interrupted()
+            if start.is_dir():
+                for folder, _, names in os.walk(start, onerror=_raise):
+                    found += (Path(folder, name) for name in names if _is_baseline(name))
+        except OSError as error:
+            raise BaselineError(f"{error.filename or start}: {_unreadable(error)}") from None
         return tuple(sorted(found))
 
     def write_all(self, baselines: Sequence[Baseline]) -> tuple[Path, ...]:
@@ -143,21 +155,40 @@ class BaselineStore:
             with locked(self.root):
                 pass  # taking the lock repairs
 
-    def _elsewhere(self, case_id: str, here: Environment, path: Path) -> BaselineLookup:
-        folder = self.folder(case_id)
-        others = sorted(p for p in folder.glob("*.json") if not p.name.startswith("."))
+    def _files_of(self, case_id: str) -> tuple[Path, ...]:
+        """What lies in the folder of a case, links and folders in place of files included."""
+        try:
+            found = sorted(self.folder(case_id).iterdir())
+        except FileNotFoundError:
+            return ()
+        return tuple(path for path in found if _is_baseline(path.name))
+
+    def _elsewhere(self, here: Environment, path: Path, others: Sequence[Path]) -> BaselineLookup:
         if not others:
             return BaselineMissing(path=str(path))
         reasons = []
         for other in others:
+            # A damaged or misplaced file may well be the one that is looked for.
             try:
-                there = self.read(other).environment
-                reasons.append(f"{there.environment_class} ({_class_differences(here, there)})")
-            except BaselineError:
-                reasons.append(f"{other.stem} (unreadable)")
+                there = self.check(other).environment
+            except BaselineError as error:
+                return BaselineBroken(path=str(other), reason=str(error))
+            reasons.append(f"{there.environment_class} ({_class_differences(here, there)})")
         return BaselineNotComparable(
             reason=f"this is {here.environment_class}; recorded on {'; '.join(reasons)}"
         )
+
+
+def _is_baseline(name: str) -> bool:
+    return name.endswith(".json") and not name.startswith(".")
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def _unreadable(error: OSError) -> str:
+    return f"it cannot be read ({error.strerror}); make it a folder that can"
 
 
 def _class_differences(here: Environment, there: Environment) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 from gate.baseline.errors import BaselineError
@@ -20,14 +21,14 @@ def render(baseline: Baseline) -> str:
     Raises:
         BaselineError: a number is NaN or infinite.
     """
-    content = to_plain(baseline)
-    try:
-        content[_SEAL] = digest(content)
-        return _block(content, "") + "\n"
-    except ValueError as error:
+    fault = _not_finite(baseline)
+    if fault:
         raise BaselineError(
-            f"{baseline.case_id}: a baseline holds finite numbers only ({error})"
-        ) from None
+            f"{baseline.case_id}: a baseline holds finite numbers only, not {fault}"
+        )
+    content = to_plain(baseline)
+    content[_SEAL] = digest(content)
+    return _block(content, "") + "\n"
 
 
 def parse(text: str) -> Baseline:
@@ -56,9 +57,28 @@ def parse(text: str) -> Baseline:
     if not intact:
         raise BaselineError(f"its digest does not fit: it was edited or damaged; {WAY_OUT}")
     try:
-        return from_plain(Baseline, content)
+        baseline = from_plain(Baseline, content)
     except MalformedRecordError as error:
         raise BaselineError(f"it is malformed ({error}); {WAY_OUT}") from None
+    fault = _not_finite(baseline)
+    if fault:
+        raise BaselineError(f"it holds what no baseline can ({fault}); {WAY_OUT}")
+    return baseline
+
+
+def _not_finite(baseline: Baseline) -> str:
+    """The first number that nothing can be compared with; empty where there is none."""
+    for value in baseline.values:
+        if not math.isfinite(value.value):
+            return f"{value.tier}.{value.metric} of {value.subject}: {value.value}"
+    for name, rms in baseline.pin.output_rms.items() if baseline.pin is not None else ():
+        if not math.isfinite(rms):
+            return f"RMS of {name}: {rms}"
+    for layer in baseline.layers:
+        scales = layer.output_qparams.scales if layer.output_qparams is not None else ()
+        if not all(map(math.isfinite, scales)):
+            return f"a scale of layer {layer.name}"
+    return ""
 
 
 def _block(value: Any, indent: str) -> str:

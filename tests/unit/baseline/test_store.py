@@ -110,6 +110,54 @@ def test_a_foreign_file_is_broken(store: BaselineStore) -> None:
     assert "recorded on linux-x86_64-avx2, not on" in broken(store)
 
 
+def test_no_file_of_another_class_is_trusted_unread(store: BaselineStore) -> None:
+    """A baseline that was renamed or damaged must not turn into "not comparable"."""
+    (path,) = store.write_all([build.baseline()])
+    other = path.rename(path.with_name("linux-aarch64.json"))
+    found = store.lookup(CASE, HERE)
+    assert isinstance(found, BaselineBroken)
+    assert found.path == str(other)
+    assert f"it belongs to {path}" in found.reason
+    other.write_text("{}", "utf-8")
+    found = store.lookup(CASE, HERE)
+    assert isinstance(found, BaselineBroken)
+    assert "edited or damaged" in found.reason
+
+
+def denied(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """What a folder without permission answers to anyone but root."""
+    scandir, listdir = os.scandir, os.listdir
+
+    def refuse(inner):
+        def asked(path="."):
+            if str(path).startswith(str(folder)):
+                raise PermissionError(13, "Permission denied", str(path))
+            return inner(path)
+
+        return asked
+
+    monkeypatch.setattr(os, "scandir", refuse(scandir))
+    monkeypatch.setattr(os, "listdir", refuse(listdir))
+
+
+def test_a_folder_that_cannot_be_read_is_no_missing_baseline(
+    store: BaselineStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (path,) = store.write_all([build.baseline()])
+    denied(monkeypatch, path.parent)
+    found = store.lookup(CASE, HERE)
+    assert isinstance(found, BaselineBroken)
+    assert "Permission denied" in found.reason
+    for case_id in (None, CASE):
+        with pytest.raises(BaselineError, match="Permission denied"):
+            store.files(case_id)
+
+
+def test_a_spec_may_be_called_like_a_file(store: BaselineStore) -> None:
+    (path,) = store.write_all([build.baseline(case_id="net.json/a@t.json")])
+    assert store.files() == (path,)
+
+
 def test_a_file_beyond_the_size_limit_is_not_read(store: BaselineStore, monkeypatch) -> None:
     (path,) = store.write_all([build.baseline()])
     monkeypatch.setattr(store_module, "SIZE_LIMIT", path.stat().st_size - 1)
