@@ -47,7 +47,10 @@ def images(chosen: Case, count: int) -> npt.NDArray[np.float32]:
 def quantized(chosen: Case, folder: Path) -> Network:
     """Load, export and quantize as a run does, without the engine."""
     source = load("sources", chosen.model.source)
-    floating = convert(source.load(chosen.model, seed=0), Format.ONNX, out_dir=folder)
+    native = source.load(chosen.model, seed=chosen.run.seed)
+    floating = native
+    if native.format is not Format.ONNX:
+        floating = convert(native, Format.ONNX, out_dir=folder)
     _, calibration = open_samples(chosen.data, chosen.model.inputs)
     assert calibration is not None
 
