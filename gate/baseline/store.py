@@ -188,7 +188,7 @@ def _raise(error: OSError) -> None:
 
 
 def _unreadable(error: OSError) -> str:
-    return f"it cannot be read ({error.strerror}); make it a folder that can"
+    return f"it cannot be read ({error.strerror}); give permission to read it"
 
 
 def _class_differences(here: Environment, there: Environment) -> str:

@@ -57,7 +57,7 @@ class Extender:
             return fault(f"expected a file ending in {one_of(SUFFIXES)}, found '{shown(written)}'")
         file_name = posixpath.normpath(posixpath.join(posixpath.dirname(name), written))
         file = Path(file_name)
-        if not file.is_file():
+        if _absent(file):
             return fault(
                 f"there is no file '{shown(file_name)}'", "relative to the file that says so"
             )
@@ -75,6 +75,13 @@ class Extender:
                 node, diagnostics = merged, [*diagnostics, *more]
             self._cache[identity] = (node, diagnostics)
         return self._cache[identity]
+
+
+def _absent(file: Path) -> bool:
+    try:
+        return not file.is_file()
+    except (OSError, ValueError):  # a folder without permission, a NUL: reading it says so
+        return False
 
 
 def _targets(node: Node, diagnostics: list[Diagnostic]) -> list[tuple[Scalar, str]]:

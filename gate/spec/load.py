@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from gate import plugins
@@ -92,12 +93,20 @@ def _load(name: str, extender: Extender) -> tuple[Spec | None, list[Diagnostic]]
     if not diagnostics and not found:
         builder = Builder(root, name)
         spec = builder.build()
-        found = [*builder.diagnostics, *check_spec(spec, root)]
+        found = [*builder.diagnostics, *(_attributed(d, name) for d in check_spec(spec, root))]
         if not found:
             return spec, []
     # A value that could not be read is not to be blamed for its kind as well.
     blamed = {d.position for d in diagnostics}
     return None, [*diagnostics, *(d for d in found if d.position not in blamed)]
+
+
+def _attributed(found: Diagnostic, name: str) -> Diagnostic:
+    """What is inherited may be right by itself, and wrong only together with what this file says."""
+    if found.position.file == name:
+        return found
+    where = f"as {name} extends it"
+    return replace(found, hint=f"{found.hint}; {where}" if found.hint else where)
 
 
 def _capped(name: str, found: list[Diagnostic]) -> list[Diagnostic]:
@@ -123,7 +132,7 @@ def _tolerances(root: Mapping) -> list[Diagnostic]:
 def _is_dir(given: str) -> bool:
     try:
         return Path(given).is_dir()
-    except ValueError:  # a NUL in the name; reading it says so
+    except (OSError, ValueError):  # a folder without permission, a NUL: reading it says so
         return False
 
 

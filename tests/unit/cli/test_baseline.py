@@ -204,6 +204,36 @@ def test_diff_tells_what_changed_and_writes_nothing(project, store, capsys) -> N
     assert path.read_bytes() == before
 
 
+def test_diff_of_a_case_that_has_no_observation_is_no_success(project, store, capsys) -> None:
+    crash = RunFailure(kind="crash", stage="quantize", message="signal 11")
+    stored(project, [CaseResult(case=build.case(baseline_policy="require"), failure=crash)])
+    assert main(["baseline", "diff"]) == ExitCode.INFRASTRUCTURE
+    assert "REFUSED: ERROR in stage quantize" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("jobs", ["0", "-1", "many"])
+def test_an_impossible_number_of_jobs_is_a_usage_error(project, store, jobs: str, capsys) -> None:
+    with pytest.raises(SystemExit) as ended:
+        update("specs", "--jobs", jobs)
+    assert ended.value.code == ExitCode.USAGE
+    assert f"expected a whole number from 1, found '{jobs}'" in capsys.readouterr().err
+
+
+def test_a_single_spec_says_nothing_about_the_baselines_of_others(project, store, capsys) -> None:
+    mine, _, other = store.write_all(
+        [
+            build.baseline(case_id=i)
+            for i in (CASE, "digits/gone@torch-x86", "lstm/static@torch-x86")
+        ]
+    )
+    assert main(["baseline", "verify", "specs/digits.yaml"]) == ExitCode.FAIL
+    assert "2 baselines checked, 1 problem" in capsys.readouterr().out
+    assert main(["baseline", "prune", "specs/digits.yaml", "--yes"]) == ExitCode.PASS
+    assert store.files() == (mine, other)
+    assert main(["baseline", "prune", "specs", "--yes"]) == ExitCode.PASS
+    assert store.files() == (mine,)
+
+
 def test_verify_passes_sound_files_and_fails_orphans_broken_and_misplaced_ones(
     project, store, capsys
 ) -> None:

@@ -209,3 +209,39 @@ def test_an_unset_variable_that_is_declared_is_left_as_written(
     write("a.yaml", text + "requires: {env: [GATE_TEST_MODELS]}\n")
     (spec,) = load_specs(["a.yaml"])
     assert spec.model.options["path"] == "${GATE_TEST_MODELS}/digits.onnx"
+
+
+def test_folders_without_permission_are_told_as_files_are(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root may read anything, so the answer of the system is put in its place."""
+    write("a.yaml", "extends: locked/base.yaml\n")
+    is_dir, is_file, open_ = Path.is_dir, Path.is_file, Path.open
+
+    def refuse(inner):
+        def asked(self, *args, **kwargs):
+            if "locked" in self.parts:
+                raise PermissionError(13, "Permission denied", str(self))
+            return inner(self, *args, **kwargs)
+
+        return asked
+
+    for name, inner in (("is_dir", is_dir), ("is_file", is_file), ("open", open_)):
+        monkeypatch.setattr(Path, name, refuse(inner))
+    assert messages("locked/b.yaml", "a.yaml") == [
+        "locked/b.yaml:1:1: cannot be read: Permission denied",
+        "locked/base.yaml:1:1: cannot be read: Permission denied",
+    ]
+
+
+def test_what_is_wrong_only_in_a_file_that_extends_names_that_file(
+    write: Write, small: str
+) -> None:
+    write("base.yaml", small)
+    write(
+        "narrow.yaml",
+        "extends: base.yaml\nid: narrow\nmatrix: {include: [{quantization: dynamic}]}\n",
+    )
+    (message,) = messages("narrow.yaml")
+    assert message.startswith("base.yaml:11:3: quantizations.static: the matrix leaves no pair")
+    assert message.endswith("(as narrow.yaml extends it)")
