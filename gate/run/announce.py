@@ -58,6 +58,10 @@ class Announcer:
         """Say whether something was taken from the cache."""
         self._send({"cache": kind, "hit": hit})
 
+    def last_words(self, message: str) -> None:
+        """Say why there will be no answer, where nothing can be written to a file."""
+        self._send({"last words": message})
+
     @contextmanager
     def waiting(self, reason: str) -> Iterator[None]:
         """Stop the clocks, here and in the engine, while waiting for another worker."""

@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 import psutil
 
-from gate.run.output import bound_size, last_lines
+from gate.run.output import bound_size, last_lines, last_of
 
 TICK_SECONDS = 0.05
 MESSAGE_BYTES = 64 * 1024
@@ -96,6 +96,7 @@ class Watch:
         self._cancel = cancel
         self._on_message = on_message
         self._stage = "start"
+        self._last_words = ""
         self._buffer = b""
         self._waiting_since: float | None = None
         self._waited = 0.0
@@ -140,7 +141,7 @@ class Watch:
             killed=self._killed,
             stage=self._stage,
             peak_bytes=tree.peak,
-            last_output=last_lines(self._log),
+            last_output=last_of(f"{last_lines(self._log)}\n{self._last_words}"),
         )
 
     def _follow(self, process: subprocess.Popen[bytes], events: int, tree: ProcessTree) -> None:
@@ -188,6 +189,8 @@ class Watch:
             return
         if isinstance(stage := message.get("stage"), str):
             self._stage = stage
+        if isinstance(words := message.get("last words"), str):
+            self._last_words = words
         if "waiting" in message:
             now = time.monotonic()
             if self._waiting_since is not None:

@@ -28,12 +28,16 @@ def main(arguments: list[str]) -> None:
     threading.Thread(target=_die_with_engine, args=(lifeline,), daemon=True).start()
     job = read_record(work / JOB_FILE, Job)
     announcer = Announcer(events)
-    outcome = _run(job, work, announcer)
     try:
-        _write(job, work, outcome)
-    except ValueError as error:  # a number that JSON has no word for
-        message = f"the observation cannot be written: {error}"
-        _write(job, work, RunFailure(kind="crash", stage=announcer.stage, message=message))
+        outcome = _run(job, work, announcer)
+        try:
+            _write(job, work, outcome)
+        except ValueError as error:  # a number that JSON has no word for
+            message = f"the observation cannot be written: {error}"
+            _write(job, work, RunFailure(kind="crash", stage=announcer.stage, message=message))
+    except OSError as error:  # a full disk: neither the result nor the log takes it
+        announcer.last_words(f"the result cannot be written: {error}")
+        os._exit(1)
     _leave(0)
 
 

@@ -36,6 +36,7 @@ CASES = {
     "forged-nonce": spec_of("forge"),
     "forged-case": spec_of("forge", kwargs={"nonce": None, "case_id": "other/dyn@ort"}),
     "truncated": spec_of("truncated"),
+    "no-room": spec_of("no_room"),
     "nonsense": spec_of("announce_nonsense"),
     "healthy-last": spec_of("good"),
 }
@@ -102,6 +103,13 @@ def test_what_was_last_printed_is_quoted(results: dict[str, CaseResult]) -> None
     segfault = failure(results, "segfault").last_output
     assert segfault.startswith("about to crash")
     assert "Segmentation fault" in segfault  # the interpreter's own fault handler
+
+
+def test_a_worker_that_can_write_no_file_still_says_why(results: dict[str, CaseResult]) -> None:
+    found = failure(results, "no-room")
+    assert found.kind == "crash"
+    assert found.stage in ("quantize", "numerical")  # the first that is not in the cache
+    assert found.last_output == "the result cannot be written: [Errno 27] File too large"
 
 
 def test_quoted_output_is_bounded_and_without_terminal_controls(
