@@ -3,6 +3,8 @@
 
 VENV ?= .venv
 ARGS ?=
+# Cases and tests at the same time; latencies are always taken one case at a time.
+JOBS ?= 2
 BIN := $(VENV)/bin
 RUN_EXTRAS := torch,onnxruntime,images,sklearn
 SPECS := specs/
@@ -18,10 +20,10 @@ help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
 gate: $(VENV)/.installed-run ## run the specs of specs/ against the committed baselines
-	$(BIN)/gate run $(SPECS) $(ARGS)
+	$(BIN)/gate run $(SPECS) --jobs $(JOBS) $(ARGS)
 
 test: $(VENV)/.installed-dev ## run the test suite
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadscope $(ARGS)
 
 lint: $(VENV)/.installed-dev ## style, types, import rules, specs and schema
 	$(BIN)/ruff check

@@ -83,25 +83,28 @@ def qparams_fault(params: QParams) -> str:
     weight's axis must be that of its output channels: what a runtime makes of another one is its
     own affair (onnxruntime issues 13038 and 19694).
     """
+    return next(_qparams_faults(params), "")
+
+
+def _qparams_faults(params: QParams) -> Iterator[str]:
     scales, zero_points = params.scales, params.zero_points
     if not scales or len(scales) != len(zero_points):
-        return f"{len(scales)} scales beside {len(zero_points)} zero points"
+        yield f"{len(scales)} scales beside {len(zero_points)} zero points"
     per_channel = params.scheme.startswith("per-channel")
     if per_channel and params.axis is None:
-        return "a per-channel scheme without an axis"
+        yield "a per-channel scheme without an axis"
     if per_channel and params.output_axis is not None and params.axis != params.output_axis:
-        return f"scales along axis {params.axis}, the output channels are axis {params.output_axis}"
+        yield f"scales along axis {params.axis}, the output channels are axis {params.output_axis}"
     wanted = params.channels if per_channel else 1
     if wanted is not None and len(scales) != wanted:
-        return f"{len(scales)} scales for {wanted} channels"
+        yield f"{len(scales)} scales for {wanted} channels"
     for index, scale in enumerate(scales):
         if not (math.isfinite(scale) and scale > 0.0):
-            return f"scale {scale!r} of channel {index} is not finite and positive"
+            yield f"scale {scale!r} of channel {index} is not finite and positive"
     low, high = _integer_range(params.dtype)
     for index, zero_point in enumerate(zero_points):
         if not low <= zero_point <= high:
-            return f"zero point {zero_point} of channel {index} is no {params.dtype}"
-    return ""
+            yield f"zero point {zero_point} of channel {index} is no {params.dtype}"
 
 
 def shapes_fault(row: LayerRow, reference: Sequence[LayerRow]) -> str:

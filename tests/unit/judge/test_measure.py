@@ -213,6 +213,7 @@ GOOD = QParams(
         (replace(GOOD, scales=(0.1, 0.0)), "not finite and positive"),
         (replace(GOOD, scales=(0.1, -1.0)), "not finite and positive"),
         (replace(GOOD, channels=3), "2 scales for 3 channels"),
+        (replace(GOOD, output_axis=1), "scales along axis 0, the output channels are axis 1"),
         (replace(GOOD, axis=None), "without an axis"),
         (replace(GOOD, zero_points=(0,)), "2 scales beside 1 zero points"),
         (replace(GOOD, zero_points=(0, 128)), "zero point 128 of channel 1 is no int8"),
