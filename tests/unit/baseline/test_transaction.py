@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
-import random
 import resource
 import signal
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from types import FrameType
 
 import pytest
 
 from gate.baseline import transaction
 from gate.baseline.errors import BaselineError
 from gate.baseline.store import BaselineStore
-from gate.baseline.text import render
 from gate.core.baseline import Baseline, BaselineFound
 from tests.unit.judge import builders as build
 
@@ -58,49 +59,87 @@ def fast_folder(tmp_path: Path) -> Iterator[Path]:
         yield Path(folder)
 
 
-def test_a_kill_at_any_moment_leaves_the_old_set_or_the_new_one(fast_folder: Path) -> None:
+def killed_before_line(number: int, work: Callable[[], object]) -> bool:
+    """Do ``work`` in a process that is killed before the given line of the transaction's code that
+    it would execute; False where it ended before that."""
+    left = number
+
+    def trace(frame: FrameType, event: str, _: object) -> object:
+        nonlocal left
+        if frame.f_code.co_filename != transaction.__file__:
+            return None
+        if event == "line":
+            if not left:
+                os.kill(os.getpid(), signal.SIGKILL)
+            left -= 1
+        return trace
+
+    def traced() -> None:
+        sys.settrace(trace)
+        work()
+
+    _, status = os.waitpid(forked(traced), 0)
+    return os.WIFSIGNALED(status)
+
+
+def whole(store: BaselineStore) -> None:
+    """Every file is sound before anything is repaired, as a reader without the lock would see it."""
+    for path in store.root.rglob("[!.]*.json"):
+        store.check(path)
+
+
+def test_a_kill_before_any_line_leaves_the_old_set_or_the_new_one(fast_folder: Path) -> None:
     store = BaselineStore(fast_folder / "baselines")
-    store.write_all(generation(0))
-    rng = random.Random(0)  # noqa: S311 - moments, not secrets
-
-    def texts(number: int) -> dict[Path, str]:
-        home = store.root.resolve()
-        return {
-            home / store.path(b.case_id, b.environment).relative_to(store.root): render(b)
-            for b in generation(number)
-        }
-
-    def keep_writing(*contents: dict[Path, str]) -> None:
-        for content in contents * 1000:
-            with transaction.locked(store.root):
-                transaction.replace_all(store.root, content)
-
-    first = texts(0)
-    started = time.monotonic()
-    transaction.replace_all(store.root, first)
-    one_write = time.monotonic() - started
-    seen: set[str] = set()
-    journals = strays = 0
-    for attempt in range(150):
-        child = forked(partial(keep_writing, first, texts(attempt + 1)))
-        time.sleep(rng.uniform(0.0, 0.005 + 3.0 * one_write))
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
+    # Larger than a buffer, so that a part of it is in the file before it is complete.
+    large = {"candidate": "b" * 20_000}
+    old, new = (
+        [build.baseline(case_id=c, data_digest=f"{n:064d}", artifacts=large) for c in CASES]
+        for n in (0, 1)
+    )
+    seen: list[str] = []
+    journals = strays = parts = 0
+    for line in itertools.count():
+        store.write_all(old)
+        killed = killed_before_line(line, partial(store.write_all, new))
         journals += transaction.interrupted(store.root)
-        strays += any(store.root.rglob("*.tmp"))
-        # Whole before anything is repaired, as a reader without the lock would see it ...
-        for path in store.root.rglob("[!.]*.json"):
-            store.check(path)
-        # ... and of one generation after.
-        now = generations(store)
-        assert len(now) == 1
-        seen |= now
+        left = list(store.root.rglob("*.tmp"))
+        strays += bool(left)
+        parts += any(0 < path.stat().st_size < 20_000 for path in left)
+        whole(store)
+        (found,) = generations(store)
+        seen.append(found)
         assert not transaction.interrupted(store.root)
-    assert len(seen) > 10
-    assert strays > 0  # kills did hit the middle of writes
-    store.write_all(generation(1))
-    assert not list(store.root.rglob("*.tmp"))
-    print(f"150 kills: {strays} left new files, {journals} left a journal")  # noqa: T201
+        store.write_all(old)
+        assert not list(store.root.rglob("*.tmp"))
+        if not killed:
+            break
+    assert len(seen) > 100
+    # One moment decides: before it the old ones, from then on the new ones.
+    decided = seen.index(f"{1:064d}")
+    assert seen == [f"{0:064d}"] * decided + [f"{1:064d}"] * (len(seen) - decided)
+    # The kills did hit the middle of everything.
+    assert min(strays, journals, parts) > 1
+
+
+def test_a_kill_before_any_line_of_the_repair_is_repaired_next(fast_folder: Path) -> None:
+    store = BaselineStore(fast_folder / "baselines")
+    journal = store.root / ".journal.json"
+
+    def decide_and_stop() -> None:
+        transaction._finish = lambda _: os._exit(0)  # in a process of its own
+        store.write_all(generation(1))
+
+    for line in itertools.count():
+        store.write_all(generation(0))
+        os.waitpid(forked(decide_and_stop), 0)
+        assert journal.exists()
+        killed = killed_before_line(line, partial(generations, store))
+        whole(store)
+        assert generations(store) == {f"{1:064d}"}
+        assert not journal.exists()
+        if not killed:
+            break
+    assert line > 30
 
 
 @pytest.mark.parametrize("moves", [0, 1, 2, 3])
