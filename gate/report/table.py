@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from gate.core.case import NotApplicable
@@ -81,7 +81,7 @@ def render(
     notes = [
         *_grouped("skipped", ((v.skipped, v.case_id) for v in verdicts if v.skipped)),
         *_grouped("baseline", ((v.baseline_note, v.case_id) for v in verdicts if _says(v))),
-        *_grouped("note", _notes(verdicts, results)),
+        *_grouped("note", ((note, v.case_id) for v in verdicts for note in v.notes)),
         *_grouped("not applicable", ((pair.reason, pair.id) for pair in not_applicable)),
     ]
     if notes:
@@ -191,14 +191,6 @@ def _says(verdict: Verdict) -> bool:
         verdict.baseline_note not in ("", "compared", "ignored")
         and outcome(verdict) is Outcome.PASS
     )
-
-
-def _notes(verdicts: Sequence[Verdict], results: Sequence[CaseResult]) -> Iterator[tuple[str, str]]:
-    for verdict in verdicts:
-        yield from ((note, verdict.case_id) for note in verdict.notes)
-    for result in results:
-        seen = result.observation
-        yield from ((note, result.case.id) for note in (seen.notes if seen else ()))
 
 
 def _grouped(label: str, pairs: Iterable[tuple[str, str]]) -> list[str]:

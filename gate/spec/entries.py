@@ -37,11 +37,11 @@ def load_entry(entry: str) -> Callable[..., Any]:
     except ProjectError as error:
         raise EntryError(str(error)) from None
     if not is_trusted(name, trusted):
-        listed = ", ".join(trusted) or "nothing"
-        raise EntryError(
-            f"'{entry}': the module is not trusted; [tool.gate] trusted in pyproject.toml "
-            f"lists {listed}"
-        )
+        file = project_root() / "pyproject.toml"
+        listed = f"[tool.gate] trusted in {file} lists {', '.join(trusted) or 'nothing'}"
+        if not file.is_file():
+            listed = f"there is no pyproject.toml at or above {file.parent}: run in the project"
+        raise EntryError(f"'{entry}': the module is not trusted; {listed}")
     found = getattr(_import(name, entry), attribute, None)
     if found is None:
         hint = did_you_mean(attribute, _public(sys.modules[name]))

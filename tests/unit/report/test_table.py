@@ -1,9 +1,12 @@
 import io
 import re
+from dataclasses import replace
 
 import pytest
 
+from gate.core.baseline import BaselineMissing
 from gate.core.case import NotApplicable
+from gate.judge.results import verdict_of
 from gate.report import table
 from gate.report.checks import check_table
 from gate.report.style import Style, style_of
@@ -125,6 +128,16 @@ def test_a_check_table_can_be_of_failures_alone():
     assert "finite" not in text
     assert "features.3.conv" in text
     assert text.endswith("1 more checks passed")
+
+
+def test_a_note_is_told_once_with_the_cases_it_is_true_of():
+    said = "an input was padded"
+    seen = [replace(r, observation=replace(r.observation, notes=(said,))) for r in RESULTS[:2]]
+    verdicts = [verdict_of(result, BaselineMissing(path="none")) for result in seen]
+    ids = ", ".join(result.case.id for result in seen)
+    text = table.render(verdicts, seen, style=Style(width=400))
+    assert text.count(said) == 1
+    assert f"note: {said} ({ids})" in text
 
 
 def test_no_case_at_all_is_said():

@@ -105,6 +105,14 @@ def test_without_a_list_nothing_is_trusted(write: Write) -> None:
         load_entry("specs.models:build")
 
 
+def test_outside_a_project_the_way_out_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(EntryError, match=re.escape(f"no pyproject.toml at or above {tmp_path}")):
+        load_entry("specs.models:build")
+
+
 def test_the_nearest_pyproject_is_the_root(
     write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
