@@ -1,4 +1,4 @@
-"""How values, bounds and lists of names are written in messages. Rounded here and nowhere else."""
+"""How values, bounds and lists of names are written in the judge's messages, exact enough to search for."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from gate.core.status import Status
 from gate.core.verdict import Check
+from gate.judge.wording import count
 from gate.report.explain import remark
 from gate.report.format import apart, demand, quantity
 from gate.report.grid import grid
@@ -42,7 +43,7 @@ def check_table(checks: Sequence[Check], style: Style, *, failing_only: bool = F
         if check.status is not Status.PASS and (said := remark(check))
     )
     if len(shown) < len(checks):
-        lines.append(f"{len(checks) - len(shown)} more checks passed")
+        lines.append(f"{count(len(checks) - len(shown), 'more check')} passed")
     return "\n".join(lines)
 
 

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from gate.core.status import Status, Tier
 from gate.core.verdict import Check, Verdict
-from gate.judge.wording import compared
+from gate.judge.wording import compared, count
 from gate.report.format import apart, demand, quantity
 from gate.report.text import clean, one_line
 from gate.report.tiers import unexpected
@@ -132,7 +132,7 @@ def _more(rest: list[Check]) -> list[str]:
     hidden = rest[_MORE_SHOWN:]
     if hidden:
         rules = list(dict.fromkeys(f"{check.tier}.{check.rule}" for check in hidden))
-        shown.append(f"{len(hidden)} more checks: {', '.join(rules)}")
+        shown.append(f"{count(len(hidden), 'more check')}: {', '.join(rules)}")
     return shown
 
 

@@ -1,4 +1,4 @@
-"""Numbers with their units, rounded for people. Every rounding of the gate happens in this file."""
+"""Numbers with their units, rounded for the eye. Reports round here and nowhere else."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ from gate.core.case import NotApplicable
 from gate.core.result import CaseResult
 from gate.core.status import Tier
 from gate.core.verdict import Verdict
+from gate.judge.wording import count
 from gate.report.checks import check_table
 from gate.report.explain import Topic, explain
 from gate.report.figures import figures
@@ -117,7 +118,7 @@ def _details(verdict: Verdict) -> str:
 
 def _not_applicable(pairs: Sequence[NotApplicable]) -> str:
     body = "\n".join(f"- {_escaped(pair.id)}: {_escaped(pair.reason)}" for pair in pairs)
-    return _folded(f"{len(pairs)} pairs not applicable", body)
+    return _folded(f"{count(len(pairs), 'pair')} not applicable", body)
 
 
 def _folded(summary: str, body: str) -> str:
@@ -151,9 +152,7 @@ def _fitting(parts: Sequence[str], budget: int) -> list[str]:
 def _notice(rows: int, details: int) -> str:
     if not rows and not details:
         return ""
-    left_out = [
-        f"{count} {what}" for count, what in ((rows, "rows"), (details, "details")) if count
-    ]
+    left_out = [count(n, what) for n, what in ((rows, "row"), (details, "detail")) if n]
     return (
         f"> **Cut to fit:** {' and '.join(left_out)} were left out, the mildest first. "
         "The JSON report has everything.\n"

@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from gate.core.status import Status
 from gate.core.verdict import Verdict
+from gate.judge.wording import count
 
 
 class Outcome(StrEnum):
@@ -52,9 +53,5 @@ def counts_line(verdicts: Sequence[Verdict], not_applicable: int = 0) -> str:
     """``12 cases: 1 failed, 1 skipped, 10 passed; 3 pairs not applicable``."""
     counted = Counter(outcome(verdict) for verdict in verdicts)
     parts = [f"{counted[word]} {_COUNTED[word]}" for word in SEVERITY if counted[word]]
-    line = f"{_plural(len(verdicts), 'case')}: {', '.join(parts) or 'nothing ran'}"
-    return f"{line}; {_plural(not_applicable, 'pair')} not applicable" if not_applicable else line
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"
+    line = f"{count(len(verdicts), 'case')}: {', '.join(parts) or 'nothing ran'}"
+    return f"{line}; {count(not_applicable, 'pair')} not applicable" if not_applicable else line

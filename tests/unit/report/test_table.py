@@ -127,7 +127,7 @@ def test_a_check_table_can_be_of_failures_alone():
     text = check_table(FAILED.checks, Style(), failing_only=True)
     assert "finite" not in text
     assert "features.3.conv" in text
-    assert text.endswith("1 more checks passed")
+    assert text.endswith("1 more check passed")
 
 
 def test_a_note_is_told_once_with_the_cases_it_is_true_of():
