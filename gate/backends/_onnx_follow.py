@@ -41,7 +41,7 @@ def identify(
     reference_names = {node.name for node in reference.nodes}
     taken: set[str] = set()
     result = []
-    for layer, chain in _joined(folder.layers, resolved, reference):
+    for layer, chain in _joined(_with_clamps(folder.layers, candidate), resolved, reference):
         name = _name(layer, chain, reference_names)
         if name in taken:
             name = layer.node.name if layer.node.name not in taken else f"{name}:{layer.class_out}"
@@ -49,6 +49,38 @@ def identify(
         covers = tuple(node.name for node in chain)
         result.append((layer, Identity(name=name, covers=() if covers == (name,) else covers)))
     return tuple(result)
+
+
+def _with_clamps(layers: tuple[Folded, ...], candidate: Graph) -> tuple[Folded, ...]:
+    """Join a layer whose output is stored in integers with the clamp that alone reads it.
+
+    ONNX Runtime's quantizer gives the tensor before a clamp the range after it, even where the clamp
+    stays: what lies outside is cut off already, and that tensor alone says nothing.
+    """
+    readers = Counter(name for layer in layers for name in set(layer.classes_in))
+    makers = {layer.class_out: layer for layer in layers}
+    clamps: dict[str, Folded] = {}  # by the class of the tensor before
+    for layer in layers:
+        before = makers.get(layer.classes_in[0]) if layer.classes_in else None
+        if (
+            layer.node.op in ops.CLAMPS
+            and before is not None
+            and before.stored is not None
+            and before.node.op not in ops.CLAMPS
+            and readers[before.class_out] == 1
+            and before.outputs[0] not in candidate.outputs
+        ):
+            clamps[before.class_out] = layer
+    joined = {layer.node.name for layer in clamps.values()}
+    return tuple(
+        _followed(layer, clamps[layer.class_out]) if layer.class_out in clamps else layer
+        for layer in layers
+        if layer.node.name not in joined
+    )
+
+
+def _followed(layer: Folded, after: Folded) -> Folded:
+    return replace(layer, outputs=after.outputs, class_out=after.class_out, stored=after.stored)
 
 
 def _joined(

@@ -10,6 +10,8 @@ from gate.backends import _onnx_capture
 from gate.backends._onnx_session import Source, open_with_outputs
 from gate.backends.base import BackendError
 from gate.core.artifact import Artifact, Format
+from gate.metrics.elementwise import sqnr_db
+from gate.tiers.layers import observe_layers
 from tests.unit.onnx_models import Builder, cnn_model, images, loaded, quantize, target
 
 WAYS = {
@@ -71,6 +73,32 @@ def test_captured_layers_are_what_the_runtime_dequantizes(backend, model, artifa
             checked += 1
     if artifact.options.get("format") == "QDQ":
         assert checked >= 7
+
+
+@pytest.mark.parametrize("form", ["QDQ", "QOperator"])
+def test_a_tensor_stored_in_the_range_of_its_clamp_is_not_compared_alone(
+    backend, model, tmp_path, form
+):
+    """With symmetric activations the clamps stay, and what is stored before them is cut off."""
+    candidate = quantize(
+        "onnxruntime-static", model, tmp_path, format=form, symmetric_activations=True
+    )
+    nodes = onnx.load(str(candidate.path)).graph.node
+    assert {"Relu", "Clip"} <= {node.op_type for node in nodes}
+    inputs = images(4)
+    with (
+        backend.open_reference(model, target=target()) as reference,
+        backend.open_candidate(candidate, model=model, target=target()) as session,
+    ):
+        seen = observe_layers(
+            reference, session, sample=inputs, batches=lambda _: [inputs], tick=lambda _: None
+        ).layers
+    covered = {match.candidate: match.reference[-1] for match in seen.matches}
+    assert covered["conv1"] == "relu1"
+    assert covered["depthwise"] == "relu6"
+    assert covered["conv2"] == "relu3"
+    assert not seen.unmatched_reference
+    assert min(sqnr_db(match.errors) for match in seen.matches) > 20
 
 
 def test_a_small_budget_gives_the_same_tensors_in_the_same_order(
