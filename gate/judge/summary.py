@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from gate.core.status import ExitCode, Status, worst
 from gate.core.verdict import Verdict
+from gate.judge.wording import count
 
 _EXIT = {
     Status.PASS: ExitCode.PASS,
@@ -27,6 +28,8 @@ class Summary:
     exit_code: int
     counts: Mapping[Status, int]
     """Every status, those that did not occur included."""
+    because: str = ""
+    """Why the exit code is not what the verdicts alone look like; empty where it is."""
 
 
 def summarize(
@@ -34,21 +37,18 @@ def summarize(
     *,
     require: bool = False,
     allow_inconclusive: bool = False,
-    interrupted: bool = False,
 ) -> Summary:
-    """Count the verdicts and decide the exit code.
+    """Count the verdicts and decide the exit code; that of a run that was broken off wins.
 
     Args:
         verdicts: one a planned case.
         require: a skipped case counts as a failed one.
         allow_inconclusive: an inconclusive case does not change the exit code.
-        interrupted: the run was broken off; that exit code wins.
     """
     statuses = [verdict.status for verdict in verdicts]
     counts = {status: statuses.count(status) for status in Status}
-    interrupted = interrupted or any(
-        v.failure is not None and v.failure.kind == "interrupted" for v in verdicts
-    )
+    interrupted = any(v.failure is not None and v.failure.kind == "interrupted" for v in verdicts)
+    because = _because(counts, len(statuses), require=require)
     if require:
         statuses = [Status.FAIL if s is Status.SKIPPED else s for s in statuses]
     if allow_inconclusive:
@@ -58,4 +58,14 @@ def summarize(
         status=overall,
         exit_code=ExitCode.INTERRUPTED if interrupted else _EXIT[overall],
         counts=counts,
+        because="" if interrupted else because,
     )
+
+
+def _because(counts: Mapping[Status, int], total: int, *, require: bool) -> str:
+    skipped = counts[Status.SKIPPED]
+    if not total:
+        return "nothing ran"
+    if skipped and require:
+        return f"{count(skipped, 'case')} skipped, which counts as failed (--require)"
+    return "every case was skipped: nothing was judged" if skipped == total else ""

@@ -74,7 +74,7 @@ def emit(
     if options.junit is not None:
         from gate.report import junit
 
-        written &= _write(options.junit, junit.render(verdicts, results))
+        written &= _write(options.junit, junit.render(verdicts, results, require=options.require))
     if options.markdown is not None:
         from gate.report import markdown
 
@@ -82,6 +82,8 @@ def emit(
         written &= _write(options.markdown, page)
     # The files first: a terminal that goes away must not take them along.
     written &= stdout.write(text)
+    if summary.because:
+        sys.stderr.write(f"gate: {summary.because}\n")
     return summary.exit_code if written else max(summary.exit_code, ExitCode.INFRASTRUCTURE)
 
 

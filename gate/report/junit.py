@@ -28,14 +28,16 @@ _ELEMENT = {
 }
 
 
-def render(verdicts: Sequence[Verdict], results: Sequence[CaseResult]) -> str:
-    """Write the report as an XML document."""
+def render(
+    verdicts: Sequence[Verdict], results: Sequence[CaseResult], *, require: bool = False
+) -> str:
+    """Write the report as an XML document; with ``require`` a skipped case is a failed one."""
     by_id = {result.case.id: result for result in results}
     grouped: dict[str, list[tuple[Verdict, CaseResult]]] = {}
     for verdict in verdicts:
         result = by_id[verdict.case_id]
         grouped.setdefault(result.case.spec_path, []).append((verdict, result))
-    suites = [_suite(path, members) for path, members in grouped.items()]
+    suites = [_suite(path, members, require=require) for path, members in grouped.items()]
     root = ET.Element("testsuites", name="gate")
     for count in ("tests", "failures", "errors"):
         root.set(count, str(sum(int(suite.get(count, "0")) for suite in suites)))
@@ -45,7 +47,9 @@ def render(verdicts: Sequence[Verdict], results: Sequence[CaseResult]) -> str:
     return ET.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
 
 
-def _suite(path: str, members: Sequence[tuple[Verdict, CaseResult]]) -> ET.Element:
+def _suite(
+    path: str, members: Sequence[tuple[Verdict, CaseResult]], *, require: bool
+) -> ET.Element:
     suite = ET.Element("testsuite", name=clean(path))
     properties = ET.SubElement(suite, "properties")
     total = 0.0
@@ -56,7 +60,8 @@ def _suite(path: str, members: Sequence[tuple[Verdict, CaseResult]]) -> ET.Eleme
         pair = one_line(verdict.case_id.partition("/")[2])
         for place, part in enumerate(parts):
             # A case runs once for all its tiers: its time is counted once, with the first.
-            suite.append(_testcase(path, pair, verdict, part, spent if place == 0 else 0.0))
+            seconds = spent if place == 0 else 0.0
+            suite.append(_testcase(path, pair, verdict, part, seconds, require=require))
             for check in part.checks:
                 _add_property(properties, pair, check)
     cases = suite.findall("testcase")
@@ -78,12 +83,13 @@ def _add_property(properties: ET.Element, pair: str, check: Check) -> None:
 
 
 def _testcase(
-    path: str, pair: str, verdict: Verdict, part: TierOutcome, spent: float
+    path: str, pair: str, verdict: Verdict, part: TierOutcome, spent: float, *, require: bool
 ) -> ET.Element:
     case = ET.Element(
         "testcase", classname=clean(path), name=f"{pair}::{part.tier}", time=_time(spent)
     )
-    element = _ELEMENT.get(part.status)
+    refused = require and verdict.status is Status.SKIPPED
+    element = "failure" if refused else _ELEMENT.get(part.status)
     if element is not None:
         message, text = _reason(verdict, part)
         told = ET.SubElement(case, element, type=part.status.value, message=message)

@@ -223,7 +223,9 @@ def test_skips_and_failures_decide_the_exit_code_as_in_a_run(capsys, spec, tmp_p
     for case in cases:
         store.save(CaseResult(case=case, skipped="not installed: x"))
     store.close()
-    assert judge(capsys, tmp_path / "run", "--require")[0] == ExitCode.FAIL
+    code, _, error = judge(capsys, tmp_path / "run", "--require")
+    assert code == ExitCode.FAIL
+    assert error == "gate: 2 cases skipped, which counts as failed (--require)\n"
     failure = RunFailure(kind="crash", stage="open", message="ended by SIGSEGV")
     store.save(CaseResult(case=cases[0], failure=failure))
     code, text, _ = judge(capsys, tmp_path / "run")

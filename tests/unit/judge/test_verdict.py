@@ -124,7 +124,14 @@ def test_policies_change_the_exit_code_and_not_the_counts() -> None:
     verdicts = [of(P), of(S), of(INC)]
     assert summarize(verdicts, require=True).exit_code == ExitCode.FAIL
     assert summarize(verdicts, allow_inconclusive=True).exit_code == ExitCode.PASS
-    assert summarize(verdicts, interrupted=True).exit_code == ExitCode.INTERRUPTED
     broken_off = replace(of(P), failure=replace(CRASH, kind="interrupted"))
     assert summarize([of(F), broken_off]).exit_code == ExitCode.INTERRUPTED
     assert summarize(verdicts, require=True).counts[S] == 1
+
+
+def test_an_exit_code_that_no_verdict_shows_is_explained() -> None:
+    assert "--require" in summarize([of(P), of(S)], require=True).because
+    assert "nothing was judged" in summarize([of(S), of(S)]).because
+    assert summarize([]).because == "nothing ran"
+    for statuses in ([P], [P, S], [F, S], [E], [P, INC]):
+        assert summarize([of(s) for s in statuses]).because == ""

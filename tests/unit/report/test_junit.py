@@ -103,3 +103,11 @@ def test_any_worker_output_gives_well_formed_xml():
     )
     text = junit.render([verdict], [result_of(verdict)])
     assert parsed(text).get("errors") == "3"
+
+
+def test_with_require_a_skipped_case_is_a_failed_one():
+    skipped = next(v for v in ALL if v.skipped)
+    (suite,) = parsed(junit.render([skipped], [result_of(skipped)], require=True))
+    assert suite.get("failures") == suite.get("tests")
+    assert suite.get("skipped") == "0"
+    assert {told.get("message") for told in suite.iter("failure")} == {skipped.skipped}
