@@ -16,7 +16,6 @@ from typing import Any
 
 from gate.core.artifact import Artifact, Format
 from gate.core.canonical import JsonValue
-from gate.core.spec import Options
 from gate.models.base import LoadedModel, ModelError
 from gate.models.onnx_files import inspect_onnx
 from gate.quantize.base import QuantizeError
@@ -85,14 +84,6 @@ def versions() -> dict[str, str]:
         with contextlib.suppress(PackageNotFoundError):
             found[name] = version(name)
     return found
-
-
-def complete(options: Options, schema: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
-    """``options`` with the schema's defaults filled in."""
-    defaults = {
-        name: entry["default"] for name, entry in schema["properties"].items() if "default" in entry
-    }
-    return {**defaults, **options}
 
 
 @contextlib.contextmanager

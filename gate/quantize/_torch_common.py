@@ -6,7 +6,7 @@ import fnmatch
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gate.core.artifact import Artifact, Format
 from gate.core.canonical import JsonValue
@@ -119,13 +119,3 @@ def write_artifact(
         producer=producer,
         options=dict(options),
     )
-
-
-def with_defaults(
-    schema: Mapping[str, JsonValue], options: Mapping[str, JsonValue]
-) -> dict[str, Any]:
-    """Options with the schema's defaults filled in where it has any."""
-    filled = {
-        name: entry["default"] for name, entry in schema["properties"].items() if "default" in entry
-    }
-    return {**filled, **options}

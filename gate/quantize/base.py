@@ -23,6 +23,14 @@ CalibrationBatches = Callable[[], Iterator[TensorMap]]
 """Each call starts the calibration samples anew, in the same order and batches."""
 
 
+def with_defaults(options: Options, schema: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    """``options`` with the defaults of their schema filled in, where it has any."""
+    defaults = {
+        name: entry["default"] for name, entry in schema["properties"].items() if "default" in entry
+    }
+    return {**defaults, **options}
+
+
 class Quantizer(Protocol):
     """Makes a candidate file out of a float model. Importing its module imports no framework."""
 

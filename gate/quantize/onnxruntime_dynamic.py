@@ -10,7 +10,7 @@ from gate.core.artifact import Artifact, Format
 from gate.core.canonical import JsonValue
 from gate.core.spec import Options, TargetSpec
 from gate.quantize import _onnx
-from gate.quantize.base import CalibrationBatches
+from gate.quantize.base import CalibrationBatches, with_defaults
 
 if TYPE_CHECKING:
     from gate.models.base import LoadedModel
@@ -59,7 +59,7 @@ class OnnxRuntimeDynamic:
         from onnxruntime.quantization import QuantType, quantize_dynamic
         from onnxruntime.quantization.registry import IntegerOpsRegistry
 
-        chosen = _onnx.complete(options, self.options_schema)
+        chosen = with_defaults(options, self.options_schema)
         weight, granularity = chosen["weights"].split("/")
         with _onnx.workspace() as folder:
             prepared = _onnx.prepare(model, preprocess=chosen["preprocess"], folder=folder)

@@ -11,7 +11,7 @@ from gate.core.canonical import JsonValue
 from gate.core.spec import Options, TargetSpec
 from gate.core.transform import parse_transforms
 from gate.quantize import _onnx
-from gate.quantize.base import CalibrationBatches, QuantizeError
+from gate.quantize.base import CalibrationBatches, QuantizeError, with_defaults
 
 if TYPE_CHECKING:
     from gate.models.base import LoadedModel
@@ -92,7 +92,7 @@ class OnnxRuntimeStatic:
         """See ``Quantizer.quantize``."""
         from onnxruntime.quantization import quantize_static
 
-        chosen = _onnx.complete(options, self.options_schema)
+        chosen = with_defaults(options, self.options_schema)
         if chosen["activations"] == "int8" and str(chosen["weights"]).startswith("uint8"):
             raise QuantizeError("int8 activations with uint8 weights: no kernel exists for this")
         if calibration is None:

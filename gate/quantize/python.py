@@ -26,7 +26,7 @@ from gate.models.base import LoadedModel, ModelError
 from gate.models.loading import seeded
 from gate.models.tensors import example_inputs, name_outputs
 from gate.models.torch_runtime import engine_of, quiet_torch_ao, torch_settings, torch_unavailable
-from gate.quantize.base import CalibrationBatches, QuantizeError
+from gate.quantize.base import CalibrationBatches, QuantizeError, with_defaults
 from gate.spec.entries import ENTRY_PATTERN
 
 ONNX_FILE = "model.onnx"
@@ -93,7 +93,7 @@ class PythonQuantizer:
         out_dir: Path,
     ) -> Artifact:
         """Call the entry and write what it made; see ``Quantizer.quantize``."""
-        complete = {"options": {}, "output": "torch-module", **options}
+        complete = with_defaults(options, self.options_schema)
         made = _call(model, calibration, complete, target, seed)
         if complete["output"] == "onnx":
             return self._onnx(made, model, complete, out_dir)

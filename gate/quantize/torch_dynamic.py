@@ -21,11 +21,10 @@ from gate.quantize._torch_common import (
     kept_in_float,
     module_kinds,
     torch_versions,
-    with_defaults,
     write_artifact,
 )
 from gate.quantize._torch_state import load_state
-from gate.quantize.base import CalibrationBatches, QuantizeError
+from gate.quantize.base import CalibrationBatches, QuantizeError, with_defaults
 
 if TYPE_CHECKING:
     from torch import nn
@@ -80,7 +79,7 @@ class TorchDynamic:
         out_dir: Path,
     ) -> Artifact:
         """Quantize and write the state; see ``Quantizer.quantize``."""
-        complete = with_defaults(self.options_schema, options)
+        complete = with_defaults(options, self.options_schema)
         engine = engine_of(target.options)
         with torch_settings(engine=engine, threads=target.threads):
             try:

@@ -25,12 +25,11 @@ from gate.quantize._torch_common import (
     kept_in_float,
     module_kinds,
     torch_versions,
-    with_defaults,
     write_artifact,
 )
 from gate.quantize._torch_qconfig import qconfig_mapping
 from gate.quantize._torch_state import load_state
-from gate.quantize.base import CalibrationBatches, QuantizeError
+from gate.quantize.base import CalibrationBatches, QuantizeError, with_defaults
 
 if TYPE_CHECKING:
     from torch import nn
@@ -98,7 +97,7 @@ class TorchFxStatic:
         out_dir: Path,
     ) -> Artifact:
         """Calibrate, convert and write the state; see ``Quantizer.quantize``."""
-        complete = with_defaults(self.options_schema, options)
+        complete = with_defaults(options, self.options_schema)
         complete.setdefault("engine", engine_of(target.options))
         symmetric = complete["activations"] == "quint8/symmetric"
         complete.setdefault("reduce_range", complete["engine"] in _REDUCES_RANGE and not symmetric)

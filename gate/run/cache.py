@@ -47,7 +47,7 @@ class Slot:
         self.entry: Entry | None = None
         """None where there is none, or none that can be trusted."""
         self.damage: str | None = None
-        """Why an entry that was found could not be used."""
+        """A note for people, where an entry that was found could not be used."""
 
     def look(self) -> None:
         """Fill ``entry``; an entry that fails verification is removed and described in ``damage``."""
@@ -56,7 +56,8 @@ class Slot:
         try:
             meta = _verified(self._final)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            self.damage = f"{self._final.parent.name}/{self._final.name[:12]}: {error}"
+            which = f"{self._final.parent.name}/{self._final.name[:12]}"
+            self.damage = f"a damaged cache entry was made again: {which}: {error}"
             shutil.rmtree(self._final)
             return
         os.utime(self._final / MANIFEST)

@@ -196,6 +196,8 @@ class _Run:
             "gate": gate_sources("run", "metrics"),
         }
         with self._cache.slot("conversion-error", parts) as slot:
+            if slot.damage is not None:
+                self._notes.append(slot.damage)
             self._announcer.cache("conversion-error", hit=slot.entry is not None)
             entry = slot.entry
             if entry is None:

@@ -204,7 +204,7 @@ class Workshop:
 
     def _remark(self, damage: str | None) -> None:
         if damage is not None:
-            self._notes.append(f"a damaged cache entry was made again: {damage}")
+            self._notes.append(damage)
 
 
 def native_target(model_format: Format, target: TargetSpec) -> TargetSpec:

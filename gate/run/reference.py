@@ -39,7 +39,7 @@ def reference_outputs(
     """
     with cache.slot(KIND, parts) as slot:
         if slot.damage is not None:
-            notes.append(f"a damaged cache entry was made again: {slot.damage}")
+            notes.append(slot.damage)
         announcer.cache(KIND, hit=slot.entry is not None)
         if slot.entry is not None:
             yield _Recorded(slot.entry)
