@@ -61,7 +61,7 @@ class Capture:
             values = self._run(group, feeds)
             values.reverse()  # so that pop() gives up one tensor's memory after the other
             for name in group:
-                yield name, self._real(name, values.pop().numpy())
+                yield name, self.real(name, values.pop().numpy())
 
     def groups(self, names: Sequence[str], batch: int) -> list[tuple[str, ...]]:
         """Split ``names``, in order of execution, into groups within the budget.
@@ -96,7 +96,12 @@ class Capture:
         except runtime_errors() as error:
             raise BackendError(f"{self._source.path}: failed while observed: {error}") from error
 
-    def _real(self, name: str, value: Array) -> Array:
+    def real(self, name: str, value: Array) -> Array:
+        """Float32 values of the tensor ``name`` from those that the model stores.
+
+        Raises:
+            BackendError: its scale is found at run time.
+        """
         import numpy as np
 
         if name not in self._parameters:

@@ -70,6 +70,10 @@ class Folder:
         """How ``tensor`` is stored; None for one in floating point."""
         return self._stored.get(tensor)
 
+    def value_of(self, tensor: str) -> str:
+        """One word for all names that a value has, real and stored."""
+        return self._class(tensor)
+
     def _boundaries(self) -> None:
         graph = self._graph
         for node in graph.nodes:

@@ -100,6 +100,18 @@ class Graph:
         value: Array = numpy_helper.to_array(tensor, base_dir=str(self._folder))
         return value
 
+    def constant(self, name: str) -> Any:
+        """``TensorProto`` of a constant, under its own name; None for anything else."""
+        from onnx import TensorProto
+
+        tensor = self._initializers.get(name)
+        if tensor is None or tensor.name == name:
+            return tensor
+        named = TensorProto()
+        named.CopyFrom(tensor)
+        named.name = name
+        return named
+
     def constant_bytes(self) -> int:
         """Bytes of all constants of the main graph."""
         return sum(_tensor_bytes(tensor) for tensor in self._initializers.values())

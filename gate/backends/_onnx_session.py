@@ -137,6 +137,15 @@ def open_with_outputs(
     return _open(source, model.SerializeToString(), level or source.level)
 
 
+def open_part(source: Source, part: Any) -> Any:
+    """Session of a model cut out of the file; it keeps little memory of its own between runs.
+
+    Raises:
+        BackendError: the runtime refuses it.
+    """
+    return _open(source, part.SerializeToString(), source.level, arena=False)
+
+
 def optimised_graph(source: Source) -> Graph:
     """The graph that the runtime makes of the file, before kernels of one machine are chosen.
 
@@ -159,7 +168,14 @@ def numpy_type(told: str) -> str:
     return _PLAIN.get(found[1], found[1]) if found else told
 
 
-def _open(source: Source, model: str | bytes, level: str, *, save: Path | None = None) -> Any:
+def _open(
+    source: Source,
+    model: str | bytes,
+    level: str,
+    *,
+    save: Path | None = None,
+    arena: bool = True,
+) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -168,6 +184,7 @@ def _open(source: Source, model: str | bytes, level: str, *, save: Path | None =
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, LEVELS[level])
     options.use_deterministic_compute = True
+    options.enable_cpu_mem_arena = arena
     options.log_severity_level = _ERRORS_ONLY
     if isinstance(model, bytes):
         options.add_session_config_entry(_EXTERNAL_FOLDER, str(source.path.parent.resolve()))

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from gate.backends._onnx_follow import Identity
     from gate.backends._onnx_graph import Graph
     from gate.backends.base import Session
+    from gate.backends.isolation import Isolation
     from gate.models.base import LoadedModel
 
 
@@ -95,6 +96,21 @@ class OnnxRuntimeSession:
             name: onnxruntime.OrtValue.ortvalue_from_numpy(value) for name, value in inputs.items()
         }
         return self._observer(inputs).stream(feeds, names, _batch(inputs))
+
+    def isolate(self, inputs: TensorMap) -> Isolation:
+        """See ``IsolatingSession.isolate``."""
+        from gate.backends._onnx_isolate import Cutter
+        from gate.backends.isolation import Isolation
+
+        self._check(inputs)
+        cutter = Cutter(
+            source=self._source,
+            graph=self._graph,
+            folder=self._folder,
+            infos=self._tensor_infos(inputs),
+            real=self._observer(inputs).real,
+        )
+        return Isolation(pieces=cutter.pieces(self._named()))
 
     def packed_bytes(self) -> int | None:
         """Bytes of the constants in the graph that the runtime made of the file.

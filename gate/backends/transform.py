@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from gate.backends.base import BackendError
+from gate.backends.isolation import Isolation, IsolatingSession
 from gate.core.transform import TransformError, Transforms, apply_inputs, apply_outputs
 
 if TYPE_CHECKING:
@@ -38,6 +39,17 @@ class TransformedSession:
     def capture(self, inputs: TensorMap, names: Sequence[str]) -> Iterator[tuple[str, Array]]:
         """The file's layer outputs; see ``Session.capture``."""
         return self._session.capture(self._inside(inputs), names)
+
+    def isolate(self, inputs: TensorMap) -> Isolation:
+        """The file's layers, fed with the spec's inputs; see ``IsolatingSession.isolate``.
+
+        Raises:
+            BackendError: the session cannot cut its model into layers.
+        """
+        if not isinstance(self._session, IsolatingSession):
+            raise BackendError("the backend cannot run single layers")
+        whole = self._session.isolate(self._inside(inputs))
+        return Isolation(pieces=whole.pieces, inside=lambda given: whole.inside(self._inside(given)))
 
     def packed_bytes(self) -> int | None:
         """See ``Session.packed_bytes``."""

@@ -102,6 +102,11 @@ class LayerMatch:
     """How the match was made: ``name``, ``fused``, ``renamed``."""
     errors: ErrorSums | None = None
     """Output errors; None where an output could not be observed or the shapes differ."""
+    isolated: ErrorSums | None = None
+    """Output errors of the candidate layer run alone on the reference's own inputs to it; None
+    where it could not be."""
+    why_not_isolated: str = ""
+    """Set where ``isolated`` is None."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
