@@ -11,6 +11,18 @@ RESULT_SCHEMA = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Planted:
+    """A fault that a drill planted into this run, and where."""
+
+    fault: str
+    layer: str | None
+    """None where no one layer is at fault."""
+    detail: str
+    also: tuple[str, ...] = ()
+    """Other layers that a verdict may rightly name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CaseResult:
     """Content of ``<run>/results/<case>.json``: all that ``gate judge`` needs but the baseline."""
 
@@ -20,3 +32,5 @@ class CaseResult:
     failure: RunFailure | None = None
     skipped: str | None = None
     """Why the case could not run here, and how to make it."""
+    planted: Planted | None = None
+    """Set in drills only: this is no result of the candidate that the spec describes."""

@@ -19,7 +19,12 @@ def result_of(job: Job, ended: Ended, answer_file: Path) -> CaseResult:
     """The result of a case whose worker has ended; a result file counts only after a clean end."""
     found = _failure_of(ended, job.case) or _read(job, answer_file)
     if isinstance(found, Answer):
-        return CaseResult(case=job.case, observation=found.observation, failure=found.failure)
+        return CaseResult(
+            case=job.case,
+            observation=found.observation,
+            failure=found.failure,
+            planted=found.planted,
+        )
     kind, message = found
     failure = RunFailure(
         kind=kind,

@@ -153,6 +153,7 @@ class _Run:
             cache_bytes=settings.cache_bytes,
             lock_dir=settings.lock_dir or settings.run_dir / "locks",
             jobs=settings.jobs,
+            mutation=settings.mutations.get(case.id),
         )
         write_record(work / JOB_FILE, job)
         watch = Watch(

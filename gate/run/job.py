@@ -17,7 +17,9 @@ from gate.core.canonical import canonical_json
 from gate.core.case import Case
 from gate.core.convert import MalformedRecordError, from_plain, to_plain
 from gate.core.observation import Observation, RunFailure
+from gate.core.result import Planted
 from gate.core.spec import TargetSpec
+from gate.run.mutation import Mutation
 
 JOB_FILE = "job.json"
 ANSWER_FILE = "result.json"
@@ -39,6 +41,8 @@ class Job:
     """Where workers of one run arrange who may time."""
     jobs: int
     """Workers at the same time; with one there is nobody to arrange with."""
+    mutation: Mutation | None = None
+    """What a drill changes in this run; None for every other run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +53,7 @@ class Answer:
     case_id: str
     observation: Observation | None = None
     failure: RunFailure | None = None
+    planted: Planted | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +79,7 @@ class ProbeJob:
     artifact: Artifact
     inputs: dict[str, Path]
     """Input name -> ``.npy`` file of one batch."""
+    mutation: Mutation | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

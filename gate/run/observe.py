@@ -10,7 +10,6 @@ from pathlib import Path
 from gate import plugins
 from gate.backends.base import Backend, Session
 from gate.core.canonical import JsonValue
-from gate.core.case import Case
 from gate.core.convert import to_plain
 from gate.core.layer import LayersObserved
 from gate.core.observation import Observation, ResourcesObserved, TimingObserved
@@ -27,6 +26,7 @@ from gate.run.cache import Cache
 from gate.run.identity import entry_sources, gate_sources, installed_versions
 from gate.run.job import Job
 from gate.run.locks import Machine
+from gate.run.mutation import UNCHANGED, Mutator
 from gate.run.prepare import Prepared, Workshop, native_target
 from gate.run.probe import Probe
 from gate.run.reference import reference_outputs
@@ -36,9 +36,13 @@ from gate.tiers.numerical import NumericalObserved, observe_numerical
 
 CLASSIFICATION_TASKS = frozenset({"image-classification", "sequence-classification"})
 CONVERSION_SAMPLES = 8
+MUTATION_PROBES = (16, 1)
+"""Batches on which a planted fault must show at all; some faults are in a batch of one alone."""
 
 
-def observe(job: Job, *, work: Path, announcer: Announcer) -> Observation:
+def observe(
+    job: Job, *, work: Path, announcer: Announcer, mutator: Mutator = UNCHANGED
+) -> Observation:
     """Run one case and return what was seen.
 
     Raises:
@@ -49,33 +53,38 @@ def observe(job: Job, *, work: Path, announcer: Announcer) -> Observation:
     machine.enter()
     cache = Cache(job.cache_dir, limit_bytes=job.cache_bytes, announce=announcer.waiting)
     with ExitStack() as stack:
-        run = _Run(job.case, cache=cache, announcer=announcer, work=work, stack=stack)
+        run = _Run(job, cache=cache, announcer=announcer, work=work, stack=stack, mutator=mutator)
         return run.observe(machine)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Device:
-    timing: TimingObserved
+    timing: TimingObserved | None
     resources: ResourcesObserved
 
 
 class _Run:
     def __init__(
         self,
-        case: Case,
+        job: Job,
         *,
         cache: Cache,
         announcer: Announcer,
         work: Path,
         stack: ExitStack,
+        mutator: Mutator,
     ) -> None:
+        case = job.case
+        self._job = job
+        self._timed = job.mutation is None or job.mutation.timed
+        self._mutator = mutator
         self._case = case
         self._cache = cache
         self._announcer = announcer
         self._work = work
         self._stack = stack
         self._notes: list[str] = []
-        self._backend: Backend = plugins.load("backends", case.target.backend)
+        self._backend: Backend = mutator.backend(plugins.load("backends", case.target.backend))
 
     def observe(self, machine: Machine) -> Observation:
         case, announcer = self._case, self._announcer
@@ -83,9 +92,17 @@ class _Run:
         native = plugins.load("sources", case.model.source).load(case.model, seed=case.run.seed)
         announcer.enter("data")
         evaluation, calibration = open_samples(case.data, case.model.inputs)
+        evaluation = self._mutator.evaluation(evaluation)
         announcer.enter("quantize")
+        making, calibration = self._mutator.making(case, calibration)
         workshop = Workshop(
-            case, cache=self._cache, announcer=announcer, work=self._work, notes=self._notes
+            making,
+            cache=self._cache,
+            announcer=announcer,
+            work=self._work,
+            notes=self._notes,
+            mutator=self._mutator,
+            probes=lambda: [_first(evaluation, count) for count in MUTATION_PROBES],
         )
         prepared = workshop.prepare(native, calibration)
         announcer.enter("open")
@@ -107,6 +124,8 @@ class _Run:
             probe.wait_until_ready()
             with machine.alone():
                 device = self._device(prepared, reference.session, candidate, inputs, probe)
+        elif Tier.DEVICE in case.tiers:
+            device = _sizes_only(prepared)
         announcer.finish()
         return Observation(
             case_id=case.id,
@@ -134,10 +153,10 @@ class _Run:
 
     def _start_probe(self, prepared: Prepared, evaluation: SampleSet) -> Probe | None:
         """Let the process that measures memory start early: its imports take as long as ours."""
-        if Tier.DEVICE not in self._case.tiers:
+        if Tier.DEVICE not in self._case.tiers or not self._timed:
             return None
         inputs = _first(evaluation, self._case.run.timing_batch)
-        probe = Probe(self._case, prepared, inputs, self._work)
+        probe = Probe(self._case, prepared, inputs, self._work, self._job.mutation)
         self._stack.callback(probe.close)
         return probe
 
@@ -179,7 +198,16 @@ class _Run:
             "batch": self._case.run.batch,
             "versions": installed_versions(),
             "gate": gate_sources("backends", "data", "models"),
+            **self._mutated_part(),
         }
+
+    def _mutated_part(self) -> dict[str, JsonValue]:
+        """Keeps reference outputs of a drill's own model or samples apart from everybody else's,
+        even where a fault forgets to tell of itself in a digest."""
+        mutation = self._job.mutation
+        if mutation is None or not self._mutator.changes_reference:
+            return {}
+        return {"mutation": [mutation.fault, mutation.seed, mutation.case_id]}
 
     def _conversion_error(
         self, prepared: Prepared, reference: _Lazy, evaluation: SampleSet
@@ -259,6 +287,20 @@ class _Run:
             reference_load_seconds=cost.reference_load_seconds,
         )
         return _Device(timing=timing, resources=resources)
+
+
+def _sizes_only(prepared: Prepared) -> _Device:
+    """What is known of the device tier where nothing is timed; the rest has no value."""
+    resources = ResourcesObserved(
+        reference_size_bytes=prepared.reference.size_bytes,
+        candidate_size_bytes=prepared.artifact.size_bytes,
+        reference_packed_bytes=None,
+        candidate_packed_bytes=None,
+        peak_memory_bytes=0,
+        load_seconds=0.0,
+        reference_load_seconds=0.0,
+    )
+    return _Device(timing=None, resources=resources)
 
 
 class _Lazy:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gate import plugins
-from gate.backends.base import Backend
+from gate.backends.base import Backend, Session
 from gate.core.artifact import Artifact, Format
 from gate.core.canonical import JsonValue
 from gate.core.case import Case
@@ -21,6 +22,7 @@ from gate.quantize.base import QuantizeError, Quantizer
 from gate.run.announce import Announcer
 from gate.run.cache import Cache
 from gate.run.identity import entry_sources, gate_sources, installed_versions
+from gate.run.mutation import UNCHANGED, Mutator, Site
 
 UNCACHED_METHODS = frozenset({"none", "candidate"})
 """Methods that only look at a file: its content may change while the options stay."""
@@ -46,13 +48,24 @@ class Workshop:
     """Converts and quantizes, or takes from the cache what was made before."""
 
     def __init__(
-        self, case: Case, *, cache: Cache, announcer: Announcer, work: Path, notes: list[str]
+        self,
+        case: Case,
+        *,
+        cache: Cache,
+        announcer: Announcer,
+        work: Path,
+        notes: list[str],
+        mutator: Mutator = UNCHANGED,
+        probes: Callable[[], Sequence[TensorMap]] = list,
     ) -> None:
+        """``probes`` gives inputs on which a planted fault must show."""
         self._case = case
         self._cache = cache
         self._announcer = announcer
         self._work = work
         self._notes = notes
+        self._mutator = mutator
+        self._probes = probes
         self._quantizer: Quantizer = plugins.load("quantizers", case.quantization.method)
         self._backend: Backend = plugins.load("backends", case.target.backend)
 
@@ -65,10 +78,21 @@ class Workshop:
         """
         method, target = self._case.quantization.method, self._case.target
         base = self._form(native, self._quantizer.accepts, method)
+        if self._mutator.changes_reference:
+            broken = self._mutator.reference(
+                base,
+                Site(
+                    open_file=lambda file: self._open_float(base, file),
+                    probes=self._probes(),
+                    out_dir=self._folder("mutated-reference"),
+                ),
+            )
+            # Broken where it comes from: no conversion is to blame, and none tells of it.
+            native, base = (broken, broken) if broken is not base else (native, base)
         if method == "none":
             # Converted here, the file is kept like any other conversion.
             opened = self._form(base, self._backend.formats, target.backend)
-            artifact = self._candidate(opened, calibration)
+            artifact = self._mutated(self._candidate(opened, calibration), base)
             return Prepared(
                 native=native,
                 base=base,
@@ -82,6 +106,7 @@ class Workshop:
             # Made elsewhere, or in another form: the names of its layers are those of the form that
             # the backend opens.
             reference = base = self._form(native, self._backend.formats, self._case.target.backend)
+        artifact = self._mutated(artifact, base)
         return Prepared(
             native=native,
             base=base,
@@ -89,6 +114,26 @@ class Workshop:
             reference_target=target,
             artifact=artifact,
         )
+
+    def _mutated(self, artifact: Artifact, base: LoadedModel) -> Artifact:
+        """The candidate with a fault in it, a copy; itself where none is planted there."""
+
+        def open_file(file: Artifact) -> AbstractContextManager[Session]:
+            return self._backend.open_candidate(file, model=base, target=self._case.target)
+
+        if self._mutator is UNCHANGED:
+            return artifact
+        folder = self._folder("mutated")
+        site = Site(open_file=open_file, probes=self._probes(), out_dir=folder)
+        return self._mutator.candidate(artifact, site)
+
+    def _open_float(self, base: LoadedModel, file: Artifact) -> AbstractContextManager[Session]:
+        changed = replace(
+            base, path=file.path, sha256=file.sha256, size_bytes=file.size_bytes, module=None
+        )
+        target = native_target(base.format, self._case.target)
+        backend: Backend = plugins.load("backends", target.backend)
+        return backend.open_reference(changed, target=target)
 
     def _form(self, native: LoadedModel, wanted: frozenset[Format], who: str) -> LoadedModel:
         if native.format in wanted:
@@ -136,7 +181,7 @@ class Workshop:
         )
 
     def _candidate(self, base: LoadedModel, calibration: SampleSet | None) -> Artifact:
-        if self._case.quantization.method in UNCACHED_METHODS:
+        if self._case.quantization.method in UNCACHED_METHODS or self._mutator.changes_making:
             return self._quantize(base, calibration, self._folder("candidate"))
         with self._cache.slot("artifact", self._key(base, calibration)) as slot:
             self._remark(slot.damage)

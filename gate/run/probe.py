@@ -26,6 +26,7 @@ from gate.run.job import (
     read_record,
     write_record,
 )
+from gate.run.mutation import Mutation
 from gate.run.output import last_lines
 
 if TYPE_CHECKING:
@@ -38,7 +39,14 @@ GO = b"go\n"
 class Probe:
     """The worker's handle on its probe."""
 
-    def __init__(self, case: Case, prepared: Prepared, inputs: TensorMap, work: Path) -> None:
+    def __init__(
+        self,
+        case: Case,
+        prepared: Prepared,
+        inputs: TensorMap,
+        work: Path,
+        mutation: Mutation | None = None,
+    ) -> None:
         import numpy as np
 
         self._work = work
@@ -53,6 +61,7 @@ class Probe:
             reference_target=prepared.reference_target,
             artifact=prepared.artifact,
             inputs=files,
+            mutation=mutation,
         )
         write_record(work / PROBE_FILE, job)
         with self._log.open("wb") as log:

@@ -25,6 +25,7 @@ from gate.run.job import (
     read_record,
     write_record,
 )
+from gate.run.mutation import mutator_of
 from gate.run.probe import GO, READY
 
 Open = Callable[[], AbstractContextManager[Session]]
@@ -37,7 +38,9 @@ def probe(work: Path) -> None:
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     job = read_record(work / PROBE_FILE, ProbeJob)
     inputs = {name: np.load(file, allow_pickle=False) for name, file in job.inputs.items()}
-    backend: Backend = plugins.load("backends", job.case.target.backend)
+    backend: Backend = mutator_of(job.mutation).backend(
+        plugins.load("backends", job.case.target.backend)
+    )
     model = _load(job, job.candidate_model)
 
     def candidate() -> AbstractContextManager[Session]:

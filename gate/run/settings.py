@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from gate.run.mutation import Mutation
 
 CACHE_BYTES = 5 * 1000**3
 
@@ -28,6 +31,8 @@ class RunSettings:
     """Take SIGINT and SIGTERM over while the plan runs (in the main thread only)."""
     grace_seconds: float = 3.0
     """Between asking an interrupted worker to end and killing it."""
+    mutations: Mapping[str, Mutation] = field(default_factory=dict)
+    """Case id -> what a drill changes in its run."""
 
 
 def default_cache_dir(root: Path) -> Path:

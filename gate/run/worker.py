@@ -12,6 +12,7 @@ from pathlib import Path
 from gate.core.observation import Observation, RunFailure
 from gate.run.announce import Announcer
 from gate.run.job import ANSWER_FILE, JOB_FILE, Answer, Job, read_record, write_record
+from gate.run.mutation import MutationError, Mutator, mutator_of
 from gate.run.output import last_of
 
 
@@ -29,19 +30,21 @@ def main(arguments: list[str]) -> None:
     job = read_record(work / JOB_FILE, Job)
     announcer = Announcer(events)
     try:
-        outcome = _run(job, work, announcer)
+        mutator = mutator_of(job.mutation)
+        outcome = _run(job, work, announcer, mutator)
         try:
-            _write(job, work, outcome)
+            _write(job, work, outcome, mutator)
         except ValueError as error:  # a number that JSON has no word for
             message = f"the observation cannot be written: {error}"
-            _write(job, work, RunFailure(kind="crash", stage=announcer.stage, message=message))
+            failure = RunFailure(kind="crash", stage=announcer.stage, message=message)
+            _write(job, work, failure, mutator)
     except OSError as error:  # a full disk: neither the result nor the log takes it
         announcer.last_words(f"the result cannot be written: {error}")
         os._exit(1)
     _leave(0)
 
 
-def _run(job: Job, work: Path, announcer: Announcer) -> Observation | RunFailure:
+def _run(job: Job, work: Path, announcer: Announcer, mutator: Mutator) -> Observation | RunFailure:
     """Observe the case; whatever is raised becomes a failure that names the stage."""
     # Imported here: the engine's faults are told by a stage even where imports are what fails.
     from gate.backends.base import BackendError
@@ -54,7 +57,9 @@ def _run(job: Job, work: Path, announcer: Announcer) -> Observation | RunFailure
 
     refusals = (BackendError, DataError, EntryError, ModelError, OutputError, QuantizeError)
     try:
-        return observe(job, work=work, announcer=announcer)
+        return observe(job, work=work, announcer=announcer, mutator=mutator)
+    except MutationError as error:
+        return RunFailure(kind=error.kind, stage=announcer.stage, message=str(error))
     except refusals as error:
         return RunFailure(kind="refused", stage=announcer.stage, message=str(error))
     except MemoryError as error:
@@ -72,12 +77,13 @@ def _run(job: Job, work: Path, announcer: Announcer) -> Observation | RunFailure
         )
 
 
-def _write(job: Job, work: Path, outcome: Observation | RunFailure) -> None:
+def _write(job: Job, work: Path, outcome: Observation | RunFailure, mutator: Mutator) -> None:
     answer = Answer(
         nonce=job.nonce,
         case_id=job.case.id,
         observation=outcome if isinstance(outcome, Observation) else None,
         failure=outcome if isinstance(outcome, RunFailure) else None,
+        planted=mutator.planted,
     )
     write_record(work / ANSWER_FILE, answer)
 
