@@ -2,6 +2,7 @@
 
 .gate/runs/<time>-<id>/run.json           what was planned
 .gate/runs/<time>-<id>/results/<case>.json
+.gate/runs/<time>-<id>/flips/<case>.json   samples that flipped, where any did
 .gate/runs/<time>-<id>/logs/<case>.log
 .gate/runs/latest                         the newest run
 """
@@ -76,7 +77,7 @@ def use_run(directory: Path) -> Path:
             raise InfrastructureError(
                 f"{directory}: is neither empty nor an earlier run; name another folder"
             )
-        for old in ("results", "logs", "work"):
+        for old in ("results", "flips", "logs", "work"):
             if (directory / old).exists():
                 shutil.rmtree(directory / old)
     except OSError as error:
@@ -113,11 +114,11 @@ class RunStore:
 
     def log(self, case_id: str) -> Path:
         """Where a case's worker prints."""
-        return self.directory / "logs" / f"{_escaped(case_id)}.log"
+        return self.directory / "logs" / f"{escaped(case_id)}.log"
 
     def make_work_dir(self, case_id: str) -> Path:
         """An empty folder for a case's working files."""
-        path = self.directory / "work" / _escaped(case_id)
+        path = self.directory / "work" / escaped(case_id)
         try:
             shutil.rmtree(path, ignore_errors=True)
             path.mkdir(parents=True)
@@ -151,7 +152,7 @@ def read_run(directory: Path) -> list[CaseResult]:
 
 def result_path(directory: Path, case_id: str) -> Path:
     """The result file of a case; different cases never share one."""
-    return directory / "results" / f"{_escaped(case_id)}.json"
+    return directory / "results" / f"{escaped(case_id)}.json"
 
 
 def _stored(directory: Path, case: Case) -> CaseResult:
@@ -169,7 +170,8 @@ def _stored(directory: Path, case: Case) -> CaseResult:
     return result
 
 
-def _escaped(case_id: str) -> str:
+def escaped(case_id: str) -> str:
+    """A case's id as a file name; different cases never share one."""
     return quote(case_id, safe="@")
 
 
