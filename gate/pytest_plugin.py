@@ -276,7 +276,7 @@ class GateItem(pytest.Item):
         self.user_properties.extend(_properties(part))
         if part.expected:
             self.add_report_section("call", "gate", part.note)
-        if part.status is Status.SKIPPED:
+        if part.status in (Status.SKIPPED, Status.NOT_COMPARABLE):
             # Told at the place in the spec, not at this line.
             raise pytest.skip.Exception(_skip_reason(part), _use_item_location=True)
         if part.status is not Status.PASS:
@@ -315,7 +315,8 @@ def _properties(part: TierOutcome) -> Iterable[tuple[str, str]]:
 
 
 def _skip_reason(part: TierOutcome) -> str:
-    return part.note or "; ".join(dict.fromkeys(c.message for c in part.checks if c.message))
+    told = [c.message for c in part.checks if c.status is part.status and c.message]
+    return part.note or "; ".join(dict.fromkeys(told))
 
 
 def _failure_text(verdict: Verdict, part: TierOutcome) -> str:

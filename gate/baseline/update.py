@@ -21,6 +21,7 @@ from gate.judge.results import verdict_of
 from gate.judge.wording import count
 
 _REASONS_SHOWN = 3
+_GOOD = (Status.PASS, Status.SKIPPED, Status.NOT_COMPARABLE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +113,7 @@ def _refusal(result: CaseResult, *, accept_failing: bool) -> str:
     status = verdict.status
     if status is Status.PASS or (accept_failing and status is not Status.ERROR):
         return ""
-    bad = [c for c in verdict.checks if c.status not in (Status.PASS, Status.SKIPPED)]
+    bad = [c for c in verdict.checks if c.status not in _GOOD]
     shown = "; ".join(
         f"{c.tier}.{c.rule} of {c.subject}: {c.message}" for c in bad[:_REASONS_SHOWN]
     )

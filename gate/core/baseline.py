@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from gate.core.environment import Environment
+from gate.core.environment import Comparability, Environment
 from gate.core.layer import QParams, TensorInfo
 from gate.core.observation import ReferencePin
 from gate.core.status import Tier
@@ -64,6 +64,14 @@ class Baseline:
     values: tuple[BaselineValue, ...]
     layers: tuple[BaselineLayer, ...]
     provenance: Provenance
+    comparability: Comparability = field(default_factory=Comparability)
+    """The spec's rule when it was recorded: under it, ``environment`` has the class that names the
+    file."""
+
+    @property
+    def environment_class(self) -> str:
+        """Name of the class of environments that it is compared within."""
+        return self.comparability.class_of(self.environment)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +95,9 @@ class BaselineNotComparable:
 
     reason: str
     """What differs, for people."""
+    rule_changed: bool = False
+    """True where one was recorded here under another rule of what is comparable: not the machine
+    changed, but the spec."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

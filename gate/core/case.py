@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from gate.core.environment import Comparability
+from gate.core.probes import ProbeSpec
 from gate.core.spec import DataSpec, ModelSpec, QuantizationSpec, Requirements, RunSpec, TargetSpec
 from gate.core.status import Tier
 from gate.core.tolerance import Tolerance
@@ -28,11 +30,19 @@ class Case:
     baseline_policy: str
     expected_failure: str | None = None
     expected_metrics: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
+    """Findings (``tier.rule``) that an override drops."""
+    probes: tuple[ProbeSpec, ...] = ()
+    comparability: Comparability = field(default_factory=Comparability)
+    on_improvement: str = "fail"
+    """``fail`` or ``note``: what being better than the baseline by more than its band comes to."""
 
     @property
     def tiers(self) -> tuple[Tier, ...]:
         """Tiers in which something is demanded, in order."""
         wanted = {tolerance.tier for tolerance in self.tolerances}
+        if self.probes:
+            wanted.add(Tier.NUMERICAL)
         return tuple(tier for tier in Tier if tier in wanted)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from gate.core.environment import Environment
 from gate.core.layer import ErrorSums, LayersObserved, TensorInfo
+from gate.core.probes import ProbeObserved
 
 OBSERVATION_SCHEMA = 1
 
@@ -81,6 +82,8 @@ class ReferencePin:
     samples: int
     top1_correct: int | None
     """None where the data has no labels."""
+    sketch: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    """Output name -> ``gate.metrics.sketch`` of all its values; empty in older baselines."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +115,8 @@ class Observation:
     """Things worth saying that are no measurement (a fall-back, an unread option)."""
     stage_seconds: Mapping[str, float] = field(default_factory=dict)
     """Wall seconds of each stage of the run, for people; never judged."""
+    probes: tuple[ProbeObserved, ...] = ()
+    """In the order in which they ran."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

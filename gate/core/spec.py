@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from gate.core.canonical import JsonValue
+from gate.core.environment import Comparability
+from gate.core.probes import ProbeSpec
 from gate.core.tolerance import SourcePosition, Tolerance
 
 Options = Mapping[str, JsonValue]
@@ -17,6 +19,8 @@ class InputSpec:
 
     shape: tuple[int | str, ...]
     dtype: str
+    ranges: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """Dynamic axis -> its smallest and its largest size, where the spec says so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +125,9 @@ class Override:
     tolerances: tuple[Tolerance, ...] = ()
     """Replace those of the same tier, metric and subjects."""
     drop: tuple[str, ...] = ()
-    """Metrics (``tier.metric``) that are not demanded of these cases."""
+    """Metrics and findings (``tier.name``) that are not demanded of these cases."""
+    probes: tuple[ProbeSpec, ...] = ()
+    """Replace those of the same name, or add to them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,4 +152,8 @@ class Spec:
     requires: Requirements = field(default_factory=Requirements)
     baseline_policy: str = "require"
     """``require``: none is a FAIL; ``record``: none is written and said so; ``ignore``: never looked at."""
+    probes: tuple[ProbeSpec, ...] = ()
+    comparability: Comparability = field(default_factory=Comparability)
+    on_improvement: str = "fail"
+    """``fail`` or ``note``: see ``Case.on_improvement``."""
     where: SourcePosition | None = None

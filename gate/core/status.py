@@ -22,15 +22,19 @@ class Status(StrEnum):
     INCONCLUSIVE = "INCONCLUSIVE"
     ERROR = "ERROR"
     SKIPPED = "SKIPPED"
+    NOT_COMPARABLE = "NOT_COMPARABLE"
+    """What was accepted was measured in surroundings that give other numbers; the rest passed."""
 
 
 # A skipped check never hides a passing one, and nothing hides an error: the largest rank wins.
+# That a comparison did not take place must not be lost among passes, and is no failure.
 _RANK = {
     Status.SKIPPED: 0,
     Status.PASS: 1,
-    Status.INCONCLUSIVE: 2,
-    Status.FAIL: 3,
-    Status.ERROR: 4,
+    Status.NOT_COMPARABLE: 2,
+    Status.INCONCLUSIVE: 3,
+    Status.FAIL: 4,
+    Status.ERROR: 5,
 }
 
 

@@ -39,6 +39,8 @@ class Comparison:
     """What the baseline itself is judged by: there, whole, of the same data and kernels."""
     notes: tuple[str, ...] = ()
     values: Mapping[tuple[Tier, str, str], float] = field(default_factory=dict)
+    why_not_status: Status = Status.SKIPPED
+    """Of the checks that need a baseline, where there is none."""
     machine_differs: str = ""
     """Why times of the baseline say nothing about this machine; empty where they do."""
 
@@ -59,14 +61,8 @@ def compare(case: Case, observation: Observation, lookup: BaselineLookup) -> Com
     match lookup:
         case BaselineFound(baseline=baseline):
             return _found(case, observation, baseline)
-        case BaselineNotComparable(reason=reason):
-            note = f"not comparable: {reason}"
-            return Comparison(
-                baseline=None,
-                why_not=note,
-                note=note,
-                checks=(_check(case, Status.SKIPPED, note),),
-            )
+        case BaselineNotComparable(reason=reason, rule_changed=rule_changed):
+            return _not_comparable(case, reason, rule_changed=rule_changed)
         case BaselineBroken(path=path, reason=reason):
             return Comparison(
                 baseline=None,
@@ -76,6 +72,29 @@ def compare(case: Case, observation: Observation, lookup: BaselineLookup) -> Com
             )
         case BaselineMissing(path=path):
             return _missing(case, path)
+
+
+def _not_comparable(case: Case, reason: str, *, rule_changed: bool) -> Comparison:
+    note = f"not comparable: {reason}"
+    if rule_changed:
+        # Otherwise editing one line of the spec would switch every comparison off.
+        message = (
+            f"{note}; the spec's own rule of what is comparable (environment) changed: accept this "
+            f"run under it with `gate baseline update {case.spec_path} --select '{case.id}' --reason ...`"
+        )
+        return Comparison(
+            baseline=None,
+            why_not=note,
+            note=note,
+            checks=(_check(case, Status.FAIL, message),),
+        )
+    return Comparison(
+        baseline=None,
+        why_not=note,
+        why_not_status=Status.NOT_COMPARABLE,
+        note=note,
+        checks=(_check(case, Status.NOT_COMPARABLE, note),),
+    )
 
 
 def _missing(case: Case, path: str) -> Comparison:
@@ -105,8 +124,9 @@ def _found(case: Case, observation: Observation, baseline: Baseline) -> Comparis
     status = Status.FAIL
     if baseline.case_id != case.id:
         refused, status = f"it belongs to {baseline.case_id}", Status.ERROR
-    elif here.environment_class != there.environment_class:
-        refused = f"it was recorded on {there.environment_class}, this is {here.environment_class}"
+    elif case.comparability.differences(here, there):
+        differences = "; ".join(case.comparability.differences(here, there))
+        refused = f"it was recorded on {baseline.environment_class}: {differences}"
         status = Status.ERROR
     elif (here.backend, here.engine) != (there.backend, there.engine):
         refused = (

@@ -14,9 +14,14 @@ _EXIT = {
     Status.FAIL: ExitCode.FAIL,
     Status.ERROR: ExitCode.INFRASTRUCTURE,
     Status.INCONCLUSIVE: ExitCode.INCONCLUSIVE,
+    # All that could be judged here passed; every report says what could not.
+    Status.NOT_COMPARABLE: ExitCode.PASS,
     # Nothing was judged at all: that proves nothing, so it is no pass.
     Status.SKIPPED: ExitCode.INFRASTRUCTURE,
 }
+
+_OPEN = {Status.SKIPPED: "skipped", Status.NOT_COMPARABLE: "not comparable with its baseline"}
+"""Statuses that leave something unjudged, and their words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +47,7 @@ def summarize(
 
     Args:
         verdicts: one a planned case.
-        require: a skipped case counts as a failed one.
+        require: a case that is skipped or not comparable counts as a failed one.
         allow_inconclusive: an inconclusive case does not change the exit code.
     """
     statuses = [verdict.status for verdict in verdicts]
@@ -50,7 +55,7 @@ def summarize(
     interrupted = any(v.failure is not None and v.failure.kind == "interrupted" for v in verdicts)
     because = _because(counts, len(statuses), require=require)
     if require:
-        statuses = [Status.FAIL if s is Status.SKIPPED else s for s in statuses]
+        statuses = [Status.FAIL if s in _OPEN else s for s in statuses]
     if allow_inconclusive:
         statuses = [Status.PASS if s is Status.INCONCLUSIVE else s for s in statuses]
     overall = worst(statuses)
@@ -66,6 +71,11 @@ def _because(counts: Mapping[Status, int], total: int, *, require: bool) -> str:
     skipped = counts[Status.SKIPPED]
     if not total:
         return "nothing ran"
-    if skipped and require:
-        return f"{count(skipped, 'case')} skipped, which counts as failed (--require)"
+    open_ = [
+        f"{count(counts[status], 'case')} {word}"
+        for status, word in _OPEN.items()
+        if counts[status]
+    ]
+    if open_ and require:
+        return f"{' and '.join(open_)}, which counts as failed (--require)"
     return "every case was skipped: nothing was judged" if skipped == total else ""

@@ -146,14 +146,14 @@ def _from_baseline(
     dedicated: bool,
 ) -> _Bound:
     if comparison.baseline is None:
-        return _Bound(None, Status.SKIPPED, comparison.why_not)
+        return _Bound(None, comparison.why_not_status, comparison.why_not)
     tier, metric = tolerance.tier, tolerance.metric
     accepted = comparison.value(tier, metric, measurement.subject)
     if accepted is None:
         return _Bound(None, why="the baseline holds no value to compare with; update it")
     why = comparison.why_no_time(metric)
     if why:
-        return _Bound(None, Status.SKIPPED, why, accepted)
+        return _Bound(None, Status.NOT_COMPARABLE, why, accepted)
     offset = abs(accepted) * tolerance.value / 100.0 if tolerance.relative else tolerance.value
     bound, remark = accepted + offset, f"baseline {shown(accepted, measurement.unit)}"
     if metric in TIME_METRICS and not dedicated:

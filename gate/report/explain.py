@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
+from gate.core.observation import RunFailure
 from gate.core.status import Status, Tier
 from gate.core.verdict import Check, Verdict
 from gate.judge.wording import compared, count
@@ -28,6 +30,7 @@ class Topic(StrEnum):
     BASELINE = "baseline"
     EXPECTED = "expected"
     SKIPPED = "skipped"
+    NOT_COMPARABLE = "not comparable"
     NOTE = "note"
     OUTPUT = "last output"
 
@@ -86,7 +89,7 @@ def first_check(verdict: Verdict) -> Check | None:
 def _deciding(verdict: Verdict) -> list[Check]:
     status = verdict.measured_status
     checks = verdict.checks
-    if status in (Status.PASS, Status.SKIPPED):
+    if status in (Status.PASS, Status.SKIPPED, Status.NOT_COMPARABLE):
         return []
     if status is Status.FAIL and verdict.status is Status.FAIL:
         checks = unexpected(verdict, checks) or checks
@@ -98,32 +101,51 @@ def _deciding(verdict: Verdict) -> list[Check]:
 
 def explain(verdict: Verdict) -> tuple[Line, ...]:
     """Say what failed first and why; empty for a plain pass."""
-    lines: list[Line] = []
     if verdict.failure is not None:
-        failure = verdict.failure
-        text = f"{failure.kind} in stage '{failure.stage}': {one_line(failure.message)}"
-        lines.append(Line(Topic.FIRST, text))
-        if failure.last_output.strip():
-            lines.append(Line(Topic.OUTPUT, clean(failure.last_output).strip("\n")))
-        return tuple(lines)
+        return tuple(_failed(verdict.failure))
     if verdict.skipped is not None:
         return (Line(Topic.SKIPPED, one_line(verdict.skipped)),)
     if verdict.measured_status is Status.PASS and verdict.expected_failure is None:
         return ()
     if not verdict.checks:
         return (Line(Topic.FIRST, "nothing was checked: a verdict needs at least one check"),)
+    lines: list[Line] = []
     if verdict.expected_failure is not None:
         lines.append(Line(Topic.EXPECTED, _expectation(verdict)))
+    if verdict.measured_status is Status.NOT_COMPARABLE:
+        lines.extend(Line(Topic.NOT_COMPARABLE, text) for text in _not_comparable(verdict))
     deciding = _deciding(verdict)
     if deciding:
         lines.append(Line(Topic.FIRST, check_line(deciding[0])))
     lines.extend(Line(Topic.ALSO, text) for text in _more(deciding[1:]))
     if verdict.first_bad_layer is not None:
         lines.append(Line(Topic.LAYER, one_line(verdict.first_bad_layer)))
-    if verdict.baseline_note:
+    if verdict.baseline_note and verdict.measured_status is not Status.NOT_COMPARABLE:
         lines.append(Line(Topic.BASELINE, one_line(verdict.baseline_note)))
     lines.extend(Line(Topic.NOTE, one_line(note)) for note in verdict.notes)
     return tuple(lines)
+
+
+def _failed(failure: RunFailure) -> Iterator[Line]:
+    text = f"{failure.kind} in stage '{failure.stage}': {one_line(failure.message)}"
+    yield Line(Topic.FIRST, text)
+    if failure.last_output.strip():
+        yield Line(Topic.OUTPUT, clean(failure.last_output).strip("\n"))
+
+
+def _not_comparable(verdict: Verdict) -> list[str]:
+    """One line a reason, with the rules that had nothing to be compared with."""
+    rules: dict[str, dict[str, None]] = {}
+    for check in verdict.checks:
+        if check.status is Status.NOT_COMPARABLE:
+            reason = one_line(check.message).removeprefix("not comparable: ")
+            found = rules.setdefault(reason, {})
+            if check.tolerance is not None:
+                found[f"{check.tier}.{check.rule}"] = None
+    return [
+        f"{reason} (not judged: {', '.join(names)})" if names else reason
+        for reason, names in rules.items()
+    ]
 
 
 def _more(rest: list[Check]) -> list[str]:
@@ -140,7 +162,7 @@ def _expectation(verdict: Verdict) -> str:
     because = one_line(verdict.expected_failure or "")
     metrics = f" in {', '.join(verdict.expected_metrics)}" if verdict.expected_metrics else ""
     expected = f"the spec expects this case to fail{metrics}, because {because}"
-    if verdict.measured_status is Status.PASS:
+    if verdict.measured_status is not Status.FAIL and verdict.status is Status.FAIL:
         return f"{expected}; but every check passed: fix the expectation in the spec"
     if verdict.measured_status is not Status.FAIL:
         return f"{expected}; it came to {verdict.measured_status}, which is no failure of a check"

@@ -25,6 +25,8 @@ _ELEMENT = {
     Status.INCONCLUSIVE: "failure",
     Status.ERROR: "error",
     Status.SKIPPED: "skipped",
+    # No result that a server knows says "in part"; what passed is in the text of the skip.
+    Status.NOT_COMPARABLE: "skipped",
 }
 
 
@@ -88,7 +90,8 @@ def _testcase(
     case = ET.Element(
         "testcase", classname=clean(path), name=f"{pair}::{part.tier}", time=_time(spent)
     )
-    refused = require and verdict.status is Status.SKIPPED
+    refused = require and verdict.status in (Status.SKIPPED, Status.NOT_COMPARABLE)
+    refused = refused and part.status is verdict.status
     element = "failure" if refused else _ELEMENT.get(part.status)
     if element is not None:
         message, text = _reason(verdict, part)

@@ -14,7 +14,7 @@ from gate.report.checks import check_table
 from gate.report.explain import Topic, explain
 from gate.report.figures import figures
 from gate.report.format import quantity
-from gate.report.outcome import SEVERITY, Outcome, counts_line, outcome
+from gate.report.outcome import SEVERITY, Outcome, counts_line, outcome, spaced
 from gate.report.style import Style
 from gate.report.text import clean, one_line, tail
 from gate.report.tiers import shown_tiers, tier_outcomes
@@ -32,6 +32,7 @@ _MARK = {
     Outcome.ERROR: "💥 ERROR",
     Outcome.INCONCLUSIVE: "❔ INCONCLUSIVE",
     Outcome.SKIPPED: "⏭️ SKIPPED",
+    Outcome.NOT_COMPARABLE: "⚠️ NOT COMPARABLE",
 }
 _HEAD = (
     "| result | case | numerical | layers | device | top-1 drop | SQNR | rel. MSE | speed-up | smaller |\n"
@@ -78,7 +79,9 @@ def _row(verdict: Verdict, result: CaseResult | None) -> str:
     tiers = shown_tiers(result.case) if result is not None else tuple(Tier)
     parts = {part.tier: part for part in tier_outcomes(verdict, tiers)}
     words = [
-        "" if tier not in parts else ("XFAIL" if parts[tier].expected else parts[tier].status.value)
+        ""
+        if tier not in parts
+        else ("XFAIL" if parts[tier].expected else spaced(parts[tier].status))
         for tier in Tier
     ]
     numbers = figures(result)
@@ -113,7 +116,7 @@ def _details(verdict: Verdict) -> str:
     table = check_table(verdict.checks, Style(), failing_only=True)
     if table:
         body.extend(["", _fenced(table)])
-    return _folded(f"{outcome(verdict)} {one_line(verdict.case_id)}", "\n".join(body))
+    return _folded(f"{spaced(outcome(verdict))} {one_line(verdict.case_id)}", "\n".join(body))
 
 
 def _not_applicable(pairs: Sequence[NotApplicable]) -> str:

@@ -20,6 +20,7 @@ class Outcome(StrEnum):
     INCONCLUSIVE = "INCONCLUSIVE"
     ERROR = "ERROR"
     SKIPPED = "SKIPPED"
+    NOT_COMPARABLE = "NOT_COMPARABLE"
 
 
 # Worst first: the order of reports that a person reads from the top.
@@ -28,6 +29,7 @@ SEVERITY: tuple[Outcome, ...] = (
     Outcome.FAIL,
     Outcome.INCONCLUSIVE,
     Outcome.SKIPPED,
+    Outcome.NOT_COMPARABLE,
     Outcome.XFAIL,
     Outcome.PASS,
 )
@@ -39,6 +41,7 @@ _COUNTED = {
     Outcome.INCONCLUSIVE: "inconclusive",
     Outcome.ERROR: "in error",
     Outcome.SKIPPED: "skipped",
+    Outcome.NOT_COMPARABLE: "not comparable with the baseline",
 }
 
 
@@ -47,6 +50,11 @@ def outcome(verdict: Verdict) -> Outcome:
     if verdict.status is Status.PASS and verdict.measured_status is Status.FAIL:
         return Outcome.XFAIL
     return Outcome(verdict.status.value)
+
+
+def spaced(word: StrEnum) -> str:
+    """A status or outcome as words for people: ``NOT COMPARABLE``."""
+    return word.value.replace("_", " ")
 
 
 def counts_line(verdicts: Sequence[Verdict], not_applicable: int = 0) -> str:

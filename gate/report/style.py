@@ -17,6 +17,7 @@ _CODES = {
     "ERROR": "31;1",
     "INCONCLUSIVE": "33",
     "SKIPPED": "33",
+    "NOT_COMPARABLE": "33",
 }
 
 

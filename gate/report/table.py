@@ -9,14 +9,14 @@ from dataclasses import dataclass
 
 from gate.core.case import NotApplicable
 from gate.core.result import CaseResult
-from gate.core.status import Tier
+from gate.core.status import Status, Tier
 from gate.core.verdict import Verdict
 from gate.report.checks import check_table
 from gate.report.explain import Topic, explain
 from gate.report.figures import Figures, figures
 from gate.report.format import quantity, seconds
 from gate.report.grid import grid
-from gate.report.outcome import Outcome, counts_line, outcome
+from gate.report.outcome import Outcome, counts_line, outcome, spaced
 from gate.report.style import Style
 from gate.report.text import one_line, tail
 from gate.report.tiers import TierOutcome, shown_tiers, tier_outcomes
@@ -135,7 +135,7 @@ def _tabulated(rows: Sequence[_Row], layout: _Layout, style: Style) -> str:
     if not layout.tier_words:
         lines.append(
             "N numerical, L layers, D device: P pass, F fail, E error, I inconclusive, "
-            "S skipped, X failed as expected"
+            "S skipped, C not comparable, X failed as expected"
         )
         lines[-1:] = textwrap.wrap(lines[-1], style.width)
     return "\n".join(lines)
@@ -145,11 +145,11 @@ def _cells(row: _Row, layout: _Layout, style: Style, figures_: list[str]) -> lis
     """Cells of one row, and rows that hold the rest of a name that is wider than its column."""
     width = layout.case_width
     names = [row.pair] if width is None or len(row.pair) + 2 <= width else _split(row.pair, width)
-    cells = [f"  {names[0]}", style.paint(row.outcome.value, row.outcome.value)]
+    cells = [f"  {names[0]}", style.paint(spaced(row.outcome), row.outcome.value)]
     for tier in Tier:
         part = row.tiers.get(tier)
         word = "-" if part is None else _tier_word(part)
-        text = word.lower() if layout.tier_words else word[0]
+        text = _cell(word, words=layout.tier_words)
         cells.append(style.paint(text, word))
     rest = [[f"    {name}", *[""] * (len(cells) - 1 + len(figures_))] for name in names[1:]]
     return [[*cells, *figures_], *rest]
@@ -163,6 +163,13 @@ def _split(pair: str, width: int) -> list[str]:
     ]
 
 
+def _cell(word: str, *, words: bool) -> str:
+    """A status in a column that is narrow, or very narrow."""
+    if word == Status.NOT_COMPARABLE.value:
+        return "not comp." if words else "C"
+    return word.lower() if words else word[0]
+
+
 def _tier_word(part: TierOutcome) -> str:
     return "XFAIL" if part.expected else part.status.value
 
@@ -172,7 +179,7 @@ def _explained(verdict: Verdict, style: Style, *, verbose: bool) -> str:
     told = word not in (Outcome.PASS, Outcome.SKIPPED)
     if not told and not (verbose and verdict.checks):
         return ""
-    lines = [f"{style.paint(word.value, word.value)} {one_line(verdict.case_id)}"]
+    lines = [f"{style.paint(spaced(word), word.value)} {one_line(verdict.case_id)}"]
     for line in explain(verdict) if told else ():
         if line.topic is Topic.OUTPUT:
             kept = tail(line.text, 200 if verbose else _OUTPUT_LINES)
@@ -189,7 +196,7 @@ def _says(verdict: Verdict) -> bool:
     """Whether the baseline's use is worth a line: no comparison took place, and nothing said so yet."""
     return (
         verdict.baseline_note not in ("", "compared", "ignored")
-        and outcome(verdict) is Outcome.PASS
+        and outcome(verdict) is Outcome.PASS  # others have told it in their own block
     )
 
 

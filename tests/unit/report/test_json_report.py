@@ -35,6 +35,7 @@ def test_it_says_schema_counts_and_exit_code():
         "INCONCLUSIVE": 1,
         "ERROR": 1,
         "SKIPPED": 1,
+        "NOT_COMPARABLE": 0,
     }
     assert report["not_applicable"] == [{"id": "a/b@c", "reason": "why"}]
     assert loaded(exit_code=130)["exit_code"] == 130

@@ -78,7 +78,7 @@ checks_of_any_tier = st.lists(
         lambda rule, tier, status: check(rule, status, tier=tier),
         st.sampled_from(["sqnr", "top1_drop"]),
         st.sampled_from(list(Tier)),
-        st.sampled_from([*STATUSES, Status.SKIPPED]),
+        st.sampled_from([*STATUSES, Status.SKIPPED, Status.NOT_COMPARABLE]),
     ),
     max_size=5,
 )
@@ -94,7 +94,14 @@ def test_the_items_of_a_case_are_never_better_than_its_verdict(checks, because, 
     verdict = Verdict(
         case_id="a/b@c", checks=tuple(checks), expected_failure=because, expected_metrics=metrics
     )
-    order = [Status.SKIPPED, Status.PASS, Status.INCONCLUSIVE, Status.FAIL, Status.ERROR]
+    order = [
+        Status.SKIPPED,
+        Status.PASS,
+        Status.NOT_COMPARABLE,
+        Status.INCONCLUSIVE,
+        Status.FAIL,
+        Status.ERROR,
+    ]
     parts = worst(statuses(verdict, tuple(tiers)))
     assert order.index(parts) >= order.index(verdict.status)
 
