@@ -1,0 +1,78 @@
+"""How many samples a certificate of an accuracy drop needs. Plain arithmetic: imports no NumPy, so that
+`gate plan` can say it.
+
+A drop is the share of samples that the reference has right and the candidate wrong, less the share of
+the reverse; psi, the share of flips, is the sum of the two. Shares, not per cent.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from statistics import NormalDist
+
+ALPHA_PASS = 0.05
+"""Probability, at most, of a PASS where the true drop is at the bound or beyond."""
+ALPHA_FAIL = 0.01
+"""Probability, at most, of a FAIL where the true drop is at the bound or below."""
+POWER = 0.90
+"""Probability with which the stated number of samples is to lead to a decision."""
+PRIOR_PSI = (0.02, 0.05)
+"""Shares of flips to plan with before anything was measured: good and middling int8 networks."""
+LARGEST = 10**8
+"""Beyond this many samples the honest answer is that there is no such number."""
+
+
+@cache
+def quantile(probability: float) -> float:
+    """Quantile of the standard normal distribution.
+
+    >>> round(quantile(0.95), 6)
+    1.644854
+    """
+    return NormalDist().inv_cdf(probability)
+
+
+def samples_needed(
+    margin: float, psi: float, drop: float = 0.0, *, alpha: float = ALPHA_PASS, power: float = POWER
+) -> int | None:
+    """Samples with which a test at level ``alpha`` tells a true ``drop`` from ``margin``.
+
+    ``((z_alpha sqrt(psi - margin^2) + z_power sqrt(psi - drop^2)) / (margin - drop))^2``, never less
+    than :func:`samples_without_flips`. ``drop`` may lie on either side of ``margin``. ``psi`` is
+    raised to the least that both allow: there are no fewer flips than the drop.
+
+    Returns:
+        None where the two are so close that ``LARGEST`` samples would not do.
+
+    >>> samples_needed(0.01, 0.04), samples_needed(0.01, 0.04, power=0.99)
+    (3421, 6302)
+    """
+    psi = max(psi, abs(margin), abs(drop))
+    if drop == margin:
+        return None
+    at_margin = quantile(1.0 - alpha) * math.sqrt(psi - margin * margin)
+    at_drop = quantile(power) * math.sqrt(psi - drop * drop)
+    needed = ((at_margin + at_drop) / (margin - drop)) ** 2
+    if not needed < LARGEST:
+        return None
+    least = samples_without_flips(margin, alpha=alpha) if 0.0 < margin < 1.0 else 1
+    return max(math.ceil(needed), least)
+
+
+def samples_without_flips(margin: float, *, alpha: float = ALPHA_PASS) -> int:
+    """The least number of samples that can certify a drop below ``margin``: with no flip at all.
+
+    ``(1 - margin)^n <= alpha``, the exact probability of seeing no flip where the drop is ``margin``;
+    the score test alone would ask for ``z^2 (1 - margin) / margin``, a tenth less, at an error of
+    0.068 for an alpha of 0.05.
+
+    Raises:
+        ValueError: ``margin`` is not in (0, 1).
+
+    >>> samples_without_flips(0.01)
+    299
+    """
+    if not 0.0 < margin < 1.0:
+        raise ValueError(f"a margin lies between 0 and 1, got {margin}")
+    return math.ceil(math.log(alpha) / math.log1p(-margin))
