@@ -12,6 +12,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from gate.core.case import Case, Plan
@@ -27,6 +29,7 @@ from gate.run.events import (
     StageProgress,
     Waiting,
 )
+from gate.run.flips import take_over
 from gate.run.job import ANSWER_FILE, JOB_FILE, Job, write_record
 from gate.run.process import Cancel, Limits, Watch
 from gate.run.settings import RunSettings
@@ -156,6 +159,7 @@ class _Run:
             mutation=settings.mutations.get(case.id),
         )
         write_record(work / JOB_FILE, job)
+            pictures=settings.pictures,
         watch = Watch(
             [sys.executable, "-m", "gate.run.worker", str(work)],
             env=worker_environment(case.target.threads),
@@ -169,12 +173,23 @@ class _Run:
             on_message=lambda message: self._announce(case.id, message),
         )
         try:
-            return result_of(job, watch.run(), work / ANSWER_FILE)
+            result = result_of(job, watch.run(), work / ANSWER_FILE)
+            return self._with_flips(result, job, work)
         finally:
             shutil.rmtree(work, ignore_errors=True)
 
     def _announce(self, case_id: str, message: Mapping[str, Any]) -> None:
         match message:
+    def _with_flips(self, result: CaseResult, job: Job, work: Path) -> CaseResult:
+        """Store the flipped samples that the worker left; what is wrong with them is a note."""
+        if result.observation is None:
+            return result
+        fault = take_over(work, job, self._settings.run_dir)
+        if not fault:
+            return result
+        noted = replace(result.observation, notes=(*result.observation.notes, fault))
+        return replace(result, observation=noted)
+
             case {"stage": str(stage), "done": int(done), "total": int(total)}:
                 event: Event = StageProgress(case_id=case_id, stage=stage, done=done, total=total)
             case {"stage": str(stage)}:

@@ -43,6 +43,8 @@ class Job:
     """Workers at the same time; with one there is nobody to arrange with."""
     mutation: Mutation | None = None
     """What a drill changes in this run; None for every other run."""
+    pictures: bool = True
+    """Keep small pictures of samples that flip, where inputs are images."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,6 +23,7 @@ from gate.metrics.elementwise import relative_mse_percent
 from gate.models.base import LoadedModel, ModelError
 from gate.run.announce import Announcer
 from gate.run.cache import Cache
+from gate.run.flips import collector, hand_over
 from gate.run.identity import entry_sources, gate_sources, installed_versions
 from gate.run.job import Job
 from gate.run.locks import Machine
@@ -84,6 +85,7 @@ class _Run:
         self._work = work
         self._stack = stack
         self._notes: list[str] = []
+        self._flips = collector(case, pictures=job.pictures)
         self._backend: Backend = mutator.backend(plugins.load("backends", case.target.backend))
 
     def observe(self, machine: Machine) -> Observation:
@@ -114,6 +116,7 @@ class _Run:
         conversion = self._conversion_error(prepared, reference, evaluation)
         announcer.enter("numerical")
         numerical = self._numerical(prepared, reference, candidate, evaluation)
+        hand_over(self._work, self._job, self._flips.result())
         layers = device = None
         if Tier.LAYERS in case.tiers:
             announcer.enter("layers")
@@ -179,6 +182,7 @@ class _Run:
                 candidate=candidate.run,
                 classification=case.model.task in CLASSIFICATION_TASKS,
                 tick=tick,
+                flips=self._flips,
             )
 
     def _reference_key(

@@ -34,6 +34,10 @@ class RunSettings:
     mutations: Mapping[str, Mutation] = field(default_factory=dict)
     """Case id -> what a drill changes in its run."""
 
+    pictures: bool = True
+    """Keep small pictures of samples whose answer flips, for reports."""
+    part: Part | None = None
+    """Set where the plan is one shard of a whole, which is stored with the run."""
 
 def default_cache_dir(root: Path) -> Path:
     """``$GATE_CACHE``, else ``.gate/cache`` of the project."""

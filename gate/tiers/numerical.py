@@ -21,6 +21,7 @@ from gate.metrics.classification import (
     kl_divergence_nats,
     topk_correct,
 )
+from gate.tiers.flips import FlipCollector
 from gate.tiers.tensors import add_errors, channel_axis
 
 TOP5_CLASSES = 6
@@ -54,6 +55,7 @@ def observe_numerical(
     candidate: Outputs,
     classification: bool,
     tick: Callable[[int], None],
+    flips: FlipCollector | None = None,
 ) -> NumericalObserved:
     """Run both sides over ``batches`` and add up how they differ.
 
@@ -64,6 +66,7 @@ def observe_numerical(
         batches: the evaluation samples in order; not empty.
         classification: whether outputs of shape (samples, classes) are logits.
         tick: called after each batch with the number of samples so far.
+        flips: is shown every batch whose logits both sides have.
 
     Raises:
         OutputError: the reference's outputs change their names or, with labels, their number of
@@ -74,7 +77,11 @@ def observe_numerical(
     for batch in batches:
         size = len(batch.indices)
         x = reference(batch.inputs)
-        seen.add(x, candidate(batch.inputs), batch.labels, size)
+        y = candidate(batch.inputs)
+        seen.add(x, y, batch.labels, size)
+        logits = seen.logits(x, y)
+        if flips is not None and logits is not None:
+            flips.add(batch, *logits)
         tick(seen.samples)
     return seen.result()
 
@@ -122,6 +129,13 @@ class _Pass:
         logits = next((name for name, value in x.items() if _is_logits(value)), None)
         if self._classification and labels is not None and logits is not None:
             self._task = _Task(logits, classes=x[logits].shape[1])
+
+    def logits(self, x: TensorMap, y: TensorMap) -> tuple[Array, Array] | None:
+        """The two outputs that the task is judged by; None while both cannot be."""
+        if self._task is None or not self._task.complete:
+            return None
+        name = self._task.output
+        return x[name], y[self._pairs[name]]
 
     def result(self) -> NumericalObserved:
         if self._names is None:
