@@ -8,6 +8,7 @@ from typing import Any
 
 from gate import plugins
 from gate.core.canonical import JsonValue, digest
+from gate.core.environment import NARROWING, WIDENING, Comparability
 from gate.core.spec import (
     DataSpec,
     InputSpec,
@@ -24,8 +25,9 @@ from gate.core.tolerance import Tolerance
 from gate.spec import schema
 from gate.spec.diagnostics import Diagnostic, shown
 from gate.spec.grammar import GrammarError, parse_quantity
-from gate.spec.nodes import Mapping, Node, Path, Scalar, Sequence, child, dotted, plain
+from gate.spec.nodes import Mapping, Node, Path, Scalar, Sequence, at, child, dotted, plain
 from gate.spec.paths import PathResolver
+from gate.spec.probes import ProbesReader
 from gate.spec.schema import NAME
 from gate.spec.tolerances import TolerancesReader
 from gate.spec.units import FACTORS, SECONDS
@@ -75,6 +77,7 @@ class Builder:
         self._name = name
         self._paths = PathResolver(declared_environment(root))
         self._tolerances = TolerancesReader()
+        self._probes = ProbesReader()
         self._diagnostics: list[Diagnostic] = []
 
     @property
@@ -104,6 +107,9 @@ class Builder:
             run=self._run(child(root, "run")),
             requires=_requirements(child(root, "requires")),
             baseline_policy=_value(root, "baseline", "require"),
+            probes=self._probes.read(child(root, "probes"), ("probes",)),
+            comparability=_comparability(child(root, "environment")),
+            on_improvement=_value(root, "on_improvement", "fail"),
             where=root.position,
         )
 
@@ -132,13 +138,30 @@ class Builder:
             task=_value(node, "task", ""),
             source=_value(reference, "source", ""),
             options=self._options(reference, "sources", ("model", "reference")),
-            inputs={
-                name: InputSpec(
-                    shape=tuple(plain(_child(below, "shape"))), dtype=_value(below, "dtype", "")
-                )
-                for name, below in _items(node, "inputs")
-            },
+            inputs={name: self._input(name, below) for name, below in _items(node, "inputs")},
         )
+
+    def _input(self, name: str, node: Node) -> InputSpec:
+        """One input; the limits of its dynamic axes are kept beside its shape."""
+        axes = plain(_child(node, "shape"))
+        shape = tuple(axis["axis"] if isinstance(axis, dict) else axis for axis in axes)
+        ranges: dict[str, tuple[int, int]] = {}
+        for index, axis in enumerate(axes):
+            if not isinstance(axis, dict):
+                continue
+            limits = (axis["min"], axis["max"])
+            message = ""
+            if limits[0] > limits[1]:
+                message = f"the smallest size {limits[0]} is above the largest {limits[1]}"
+            elif ranges.get(axis["axis"], limits) != limits:
+                message = f"the axis '{shown(axis['axis'])}' has other limits before"
+            if message:
+                where: Path = ("model", "inputs", name, "shape", index)
+                position = at(self._root, where).position
+                found = Diagnostic(position=position, path=dotted(where), message=message)
+                self._diagnostics.append(found)
+            ranges[axis["axis"]] = limits
+        return InputSpec(shape=shape, dtype=_value(node, "dtype", ""), ranges=ranges)
 
     def _samples(self, node: Node, path: Path) -> SampleSpec:
         return SampleSpec(
@@ -194,6 +217,9 @@ class Builder:
                 expect_metrics=_texts(item, "metrics"),
                 tolerances=self._override_tolerances(item, index),
                 drop=_texts(item, "drop"),
+                probes=self._probes.read(
+                    child(item, "probes"), ("tolerances", "overrides", index, "probes")
+                ),
             )
             for index, item in enumerate(items)
         )
@@ -263,6 +289,17 @@ def _texts(node: Node, key: str) -> tuple[str, ...]:
 
 def _pairs(items: list[dict[str, str]]) -> tuple[tuple[str, str], ...]:
     return tuple((item.get("quantization", "*"), item.get("target", "*")) for item in items)
+
+
+def _comparability(node: Node | None) -> Comparability:
+    if node is None:
+        return Comparability()
+    narrow, widen = _texts(node, "narrow"), _texts(node, "widen")
+    # In a fixed order: the order in which a spec lists them must not make another class.
+    return Comparability(
+        narrow=tuple(name for name in NARROWING if name in narrow),
+        widen=tuple(name for name in WIDENING if name in widen),
+    )
 
 
 def _requirements(node: Node | None) -> Requirements:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from fnmatch import fnmatchcase
 
+from gate.core.findings import FINDINGS
 from gate.core.spec import Override, Spec
+from gate.core.status import Tier
 from gate.spec import formats
 from gate.spec.diagnostics import Diagnostic, name_or_list, shown
-from gate.spec.matrix import Pair, demanded, matches, overrides_of, wanted_pairs
+from gate.spec.matrix import Pair, demanded, matches, overrides_of, probes_of, wanted_pairs
 from gate.spec.nodes import Mapping, Node, Path, Scalar, Sequence, at, child, dotted, key_position
 
 _AXES = {"quantization": "quantizations", "target": "targets"}
@@ -54,6 +56,7 @@ def check_spec(spec: Spec, root: Node) -> list[Diagnostic]:
         *_overrides(spec, root, pairs),
         *_demands(spec, root, pairs),
         *_task(spec),
+        *_probes(spec),
     ]
 
 
@@ -124,8 +127,8 @@ def _impossible(spec: Spec, root: Node, pairs: list[Pair]) -> Iterator[Diagnosti
 def _overrides(spec: Spec, root: Node, pairs: list[Pair]) -> Iterator[Diagnostic]:
     for index, override in enumerate(spec.overrides):
         path = (*_OVERRIDES, index)
-        if not (override.expect_fail or override.tolerances or override.drop):
-            yield _fault(root, path, "changes nothing", "give expect, tolerances or drop")
+        if not (override.expect_fail or override.tolerances or override.drop or override.probes):
+            yield _fault(root, path, "changes nothing", "give expect, tolerances, probes or drop")
         chosen = [
             (q.name, t.name)
             for q, t in pairs
@@ -141,13 +144,15 @@ def _names_of(
     spec: Spec, root: Node, index: int, override: Override, chosen: list[tuple[str, str]]
 ) -> Iterator[Diagnostic]:
     """Metrics that an override names are demanded of some case that it changes."""
-    before: set[str] = set()
-    after: set[str] = set()
+    before: set[str] = set(FINDINGS)
+    after: set[str] = {name.partition(".")[2] for name in FINDINGS}
     for quantization, target in chosen:
         all_of_pair = overrides_of(spec, quantization, target)
         place = all_of_pair.index(override)
         before |= {f"{t.tier}.{t.metric}" for t in demanded(spec.tolerances, all_of_pair[:place])}
         after |= {t.metric for t in demanded(spec.tolerances, all_of_pair)}
+        before |= {f"{Tier.NUMERICAL}.{p.rule}" for p in probes_of(spec, all_of_pair[:place])}
+        after |= {p.rule for p in probes_of(spec, all_of_pair)}
     path = (*_OVERRIDES, index)
     checks: tuple[tuple[str, tuple[str, ...], Callable[[str], bool]], ...] = (
         ("drop", override.drop, before.__contains__),
@@ -180,4 +185,27 @@ def _task(spec: Spec) -> Iterator[Diagnostic]:
                 position=tolerance.where,
                 path=f"tolerances.{tolerance.tier}.{tolerance.metric}",
                 message=f"{tolerance.metric} needs classes, the task is regression",
+            )
+
+
+_SHAPES = ("smallest", "largest")
+_IMAGES = ("borders", "channels_last")
+
+
+def _probes(spec: Spec) -> Iterator[Diagnostic]:
+    """Probes that no input of the model gives a meaning."""
+    inputs = spec.model.inputs.values()
+    ranged = any(one.ranges for one in inputs)
+    images = any(len(one.shape) in {4, 5} for one in inputs)
+    for probe in (*spec.probes, *(p for o in spec.overrides for p in o.probes)):
+        where = next((bound.where for bound in probe.bounds), None)
+        message, hint = "", ""
+        if probe.name in _SHAPES and not ranged:
+            message = f"{probe.name} needs a dynamic axis with limits, and no input has one"
+            hint = "write it as {axis: H, min: 32, max: 512} in the input's shape"
+        elif probe.name in _IMAGES and not images:
+            message = f"{probe.name} needs an input of four or five axes"
+        if message and where is not None:
+            yield Diagnostic(
+                position=where, path=f"probes.{probe.name}", message=message, hint=hint
             )

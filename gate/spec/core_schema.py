@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from gate.core.environment import NARROWING, WIDENING
+from gate.core.findings import FINDINGS
+from gate.core.probes import PROBE_METRICS, PROBES
 from gate.core.status import Tier
-from gate.metrics.catalogue import CATALOGUE, MetricInfo
+from gate.metrics.catalogue import BY_NAME, CATALOGUE, MetricInfo
 from gate.spec.grammar import NUMBER, example
+from gate.spec.probes import probes_mapping_schema, probes_schema
 from gate.spec.units import FACTORS, OFFSET_UNITS, SECONDS
 
 Schema = dict[str, Any]
@@ -154,8 +158,28 @@ def _tiers() -> dict[str, Schema]:
     }
 
 
+def _axis() -> Schema:
+    size = {
+        "type": ["integer", "string"],
+        "title": "a whole number, a string",
+        "minimum": 1,
+        "minLength": 1,
+    }
+    ranged = closed(
+        "a dynamic axis and the sizes that it may have, which probes go to the ends of",
+        {
+            "axis": text("its name"),
+            "min": count("the smallest size", 1),
+            "max": count("the largest size", 1),
+        },
+        required=("axis", "min", "max"),
+        title="a mapping of axis, min and max",
+    )
+    return {"anyOf": [size, ranged]}
+
+
 def _model(sources: Schema) -> Schema:
-    axis = {"type": ["integer", "string"], "minimum": 1, "minLength": 1}
+    axis = _axis()
     one_input = closed(
         "one input of the model",
         {
@@ -163,7 +187,10 @@ def _model(sources: Schema) -> Schema:
                 "type": "array",
                 "minItems": 1,
                 "items": axis,
-                "description": "sizes; a name stands for a dynamic axis; the first is the batch",
+                "description": (
+                    "sizes; a name stands for a dynamic axis, {axis, min, max} for one that has "
+                    "limits; the first is the batch"
+                ),
                 "examples": [["N", 3, 224, 224]],
             },
             "dtype": {"enum": list(DTYPES), "description": "element type"},
@@ -182,9 +209,41 @@ def _model(sources: Schema) -> Schema:
     )
 
 
+def _probe_metrics() -> dict[str, Schema]:
+    return {name: _metric(BY_NAME[Tier.NUMERICAL, name]) for name in PROBE_METRICS}
+
+
+def _environment() -> Schema:
+    def facts(description: str, names: tuple[str, ...]) -> Schema:
+        return {
+            "type": "array",
+            "minItems": 1,
+            "uniqueItems": True,
+            "items": {"enum": list(names)},
+            "description": description,
+        }
+
+    return closed(
+        "which machines share a baseline; without it, those of one system, machine and set of "
+        "instructions for integers",
+        {
+            "narrow": facts(
+                "what must agree as well: the processor's name, the number of threads, the version "
+                "of the runtime, the versions of everything that takes part in the arithmetic",
+                NARROWING,
+            ),
+            "widen": facts("what need not agree", WIDENING),
+        },
+        minProperties=1,
+    )
+
+
 def _override() -> Schema:
-    metrics = sorted({info.name for info in CATALOGUE})
+    probes = [f"probe.{name}" for name in PROBES]
+    findings = [name.partition(".")[2] for name in FINDINGS]
+    metrics = [*sorted({info.name for info in CATALOGUE}), *dict.fromkeys(findings), *probes]
     dropped = [f"{info.tier}.{info.name}" for info in CATALOGUE]
+    dropped += [*FINDINGS, *(f"{Tier.NUMERICAL}.{probe}" for probe in probes)]
     return closed(
         "changes for some cases",
         {
@@ -199,7 +258,10 @@ def _override() -> Schema:
                 "minItems": 1,
                 "uniqueItems": True,
                 "items": {"enum": metrics},
-                "description": "the metrics that are expected to fail; any where not given",
+                "description": (
+                    "the metrics, findings or probes that are expected to fail; any metric where "
+                    "not given"
+                ),
             },
             "tolerances": closed(
                 "replace those of the same metric and subjects, or add to them", _tiers()
@@ -209,8 +271,9 @@ def _override() -> Schema:
                 "minItems": 1,
                 "uniqueItems": True,
                 "items": {"enum": dropped},
-                "description": "metrics that are not demanded of these cases",
+                "description": "metrics, findings and probes that are not demanded of these cases",
             },
+            "probes": probes_mapping_schema(_probe_metrics()),
             "because": text("the reason, shown in reports"),
         },
         required=("when", "because"),
@@ -317,6 +380,16 @@ def core(
                     "ignore: never looked at"
                 ),
             },
+            "on_improvement": {
+                "enum": ["fail", "note"],
+                "default": "fail",
+                "description": (
+                    "what a metric that is better than the baseline by more than its band comes "
+                    "to: the baseline is stale, or something is measured wrongly"
+                ),
+            },
+            "environment": _environment(),
+            "probes": probes_schema(_probe_metrics()),
             "tolerances": closed(
                 "what is demanded",
                 {

@@ -15,6 +15,7 @@ from gate.spec.diagnostics import Diagnostic, SpecError, ordered, whole_file
 from gate.spec.extends import Extender
 from gate.spec.nodes import Mapping, child, plain
 from gate.spec.nodes import Sequence as NodeList
+from gate.spec.probes import ProbesReader
 from gate.spec.reader import SUFFIXES
 from gate.spec.tolerances import TolerancesReader
 from gate.spec.validate import describe, validate
@@ -126,7 +127,11 @@ def _tolerances(root: Mapping) -> list[Diagnostic]:
     overrides = child(node, "overrides") if node is not None else None
     for index, item in enumerate(overrides.items if isinstance(overrides, NodeList) else ()):
         reader.read(child(item, "tolerances"), ("tolerances", "overrides", index, "tolerances"))
-    return reader.diagnostics
+    probes = ProbesReader()
+    probes.read(child(root, "probes"), ("probes",))
+    for index, item in enumerate(overrides.items if isinstance(overrides, NodeList) else ()):
+        probes.read(child(item, "probes"), ("tolerances", "overrides", index, "probes"))
+    return [*reader.diagnostics, *probes.diagnostics]
 
 
 def _is_dir(given: str) -> bool:

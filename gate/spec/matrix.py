@@ -6,10 +6,14 @@ from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 
 from gate.core.case import Case, NotApplicable, Plan
+from gate.core.findings import FINDINGS
+from gate.core.probes import ProbeSpec
 from gate.core.spec import Override, QuantizationSpec, Spec, TargetSpec
+from gate.core.status import Tier
 from gate.core.tolerance import Tolerance
 from gate.spec import formats
 from gate.spec.diagnostics import did_you_mean
+from gate.spec.probes import in_order
 
 Pair = tuple[QuantizationSpec, TargetSpec]
 
@@ -90,6 +94,16 @@ def demanded(
     return tuple(result)
 
 
+def probes_of(spec: Spec, overrides: Sequence[Override]) -> tuple[ProbeSpec, ...]:
+    """The spec's probes with ``overrides`` applied in order, in the order in which they run."""
+    found = {probe.name: probe for probe in spec.probes}
+    for override in overrides:
+        for name in override.drop:
+            found.pop(name.removeprefix(f"{Tier.NUMERICAL}.probe."), None)
+        found.update((probe.name, probe) for probe in override.probes)
+    return in_order(found.values())
+
+
 def make_case(spec: Spec, quantization: QuantizationSpec, target: TargetSpec) -> Case:
     """The case of one pair, with everything that a worker and the judge need."""
     overrides = overrides_of(spec, quantization.name, target.name)
@@ -109,6 +123,10 @@ def make_case(spec: Spec, quantization: QuantizationSpec, target: TargetSpec) ->
         baseline_policy=spec.baseline_policy,
         expected_failure=expected.because if expected is not None else None,
         expected_metrics=expected.expect_metrics if expected is not None else (),
+        dropped=tuple(dict.fromkeys(n for o in overrides for n in o.drop if n in FINDINGS)),
+        probes=probes_of(spec, overrides),
+        comparability=spec.comparability,
+        on_improvement=spec.on_improvement,
     )
 
 

@@ -33,10 +33,11 @@ class TolerancesReader:
             for name, demand in metrics.entries.items():
                 info = BY_NAME.get((tier, name))
                 if info is not None:
-                    found.extend(self._metric(demand, info, (*path, tier.value, name)))
+                    found.extend(self.metric(demand, info, (*path, tier.value, name)))
         return tuple(found)
 
-    def _metric(self, node: Node, info: MetricInfo, path: Path) -> Iterator[Tolerance]:
+    def metric(self, node: Node, info: MetricInfo, path: Path) -> Iterator[Tolerance]:
+        """The bound or bounds that ``node`` demands of one metric."""
         if not isinstance(node, Sequence):
             yield from self._one(node, info, path)
             return
