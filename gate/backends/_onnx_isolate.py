@@ -129,10 +129,9 @@ class Cutter:
             raise _CannotError(f"the scale of its input '{name}' is found at run time")
         return stored
 
-    def _info(self, name: str) -> TensorInfo:
-        if name not in self.infos:
-            raise _CannotError(f"the shape of its input '{name}' is not known")
-        return self.infos[name]
+    def _info(self, name: str) -> TensorInfo | None:
+        """None for what enters before it is quantized at run time, or is read for its shape."""
+        return self.infos.get(name)
 
 
 class OnnxPiece:
@@ -145,7 +144,7 @@ class OnnxPiece:
         graph: Graph,
         output: str,
         operands: tuple[Operand, ...],
-        entries: tuple[tuple[str, Stored | None, TensorInfo], ...],
+        entries: tuple[tuple[str, Stored | None, TensorInfo | None], ...],
         nodes: tuple[Any, ...],
         real: Callable[[str, Array], Array],
         stored: Stored | None,
@@ -184,8 +183,8 @@ class OnnxPiece:
         types = [np.dtype(value.dtype).name for value in self._feeds(operands).values()]
         lines = [
             "import onnxruntime",
-            f"session = onnxruntime.InferenceSession(here / {MODEL_FILE!r},"
-            ' providers=["CPUExecutionProvider"])',
+            f"path, cpu = here / {MODEL_FILE!r}, ['CPUExecutionProvider']",
+            "session = onnxruntime.InferenceSession(path, providers=cpu)",
             f"feeds = {{n: v.astype(t) for n, t, v in zip({names!r}, {types!r}, inputs)}}",
             "(got,) = session.run(None, feeds)",
         ]
@@ -210,8 +209,8 @@ class OnnxPiece:
         graph.name = self._output
         for name, stored, info in self._entries:
             fed = name if stored is None else f"{name}{_REAL_SUFFIX}"
-            kind = _element(info.dtype if stored is None else "float32")
-            axes = [f"{fed}_{axis}" for axis in range(len(info.shape))]
+            kind = helper.np_dtype_to_tensor_dtype(_fed_type(stored, info))
+            axes = [f"{fed}_{axis}" for axis in range(len(info.shape))] if info else None
             graph.input.append(helper.make_tensor_value_info(fed, kind, axes))
             if stored is not None:
                 operands = [fed, stored.scale, *filter(None, [stored.zero_point])]
@@ -232,17 +231,15 @@ class OnnxPiece:
 
         feeds = {}
         for (name, stored, info), value in zip(self._entries, operands, strict=True):
-            kind = np.dtype("float32" if stored is not None else info.dtype)
             fed = name if stored is None else f"{name}{_REAL_SUFFIX}"
-            feeds[fed] = np.ascontiguousarray(value, dtype=kind)
+            feeds[fed] = np.ascontiguousarray(value, dtype=_fed_type(stored, info))
         return feeds
 
 
-def _element(dtype: str) -> int:
+def _fed_type(stored: Stored | None, info: TensorInfo | None) -> Any:
     import numpy as np
-    from onnx import helper
 
-    return int(helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
+    return np.dtype("float32" if stored is not None or info is None else info.dtype)
 
 
 def _reads(nodes: Any) -> Iterator[str]:

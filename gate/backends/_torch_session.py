@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
     from torch.fx import GraphModule, Node
 
+    from gate.backends.isolation import Isolation
+
 
 class TorchSession:
     """Runs ``module`` in inference mode, with the engine and the threads of its target.
@@ -86,6 +88,25 @@ class TorchSession:
                 del output
         finally:
             stream.close()
+
+    def isolate(self, inputs: TensorMap) -> Isolation:
+        """See ``IsolatingSession.isolate``.
+
+        Raises:
+            BackendError: the model cannot be traced, so that nothing is known of what its layers read.
+        """
+        from gate.backends._torch_isolate import Cutter
+        from gate.backends.isolation import Isolation
+
+        given = self._tensors(inputs)
+        graph = self._graph
+        if graph is None or not isinstance(self._observer(given), GraphObserver):
+            raise BackendError("the model cannot be traced, so its layers cannot be told apart")
+        names = call_names(graph)
+        rows = {node: self._rows.get(name, (name, ()))[0] for node, name in names.items()}
+        self._apply_settings()
+        cutter = Cutter(graph, rows, list(self._inputs), given, self._apply_settings)
+        return Isolation(pieces=cutter.pieces())
 
     def packed_bytes(self) -> int | None:
         """See ``Session.packed_bytes`` and ``gate.backends._torch_describe.packed_bytes``."""

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from gate.backends.base import BackendError
-from gate.backends.isolation import Isolation, IsolatingSession
+from gate.backends.isolation import IsolatingSession, Isolation
 from gate.core.transform import TransformError, Transforms, apply_inputs, apply_outputs
 
 if TYPE_CHECKING:
@@ -49,7 +49,9 @@ class TransformedSession:
         if not isinstance(self._session, IsolatingSession):
             raise BackendError("the backend cannot run single layers")
         whole = self._session.isolate(self._inside(inputs))
-        return Isolation(pieces=whole.pieces, inside=lambda given: whole.inside(self._inside(given)))
+        return Isolation(
+            pieces=whole.pieces, inside=lambda given: whole.inside(self._inside(given))
+        )
 
     def packed_bytes(self) -> int | None:
         """See ``Session.packed_bytes``."""

@@ -11,8 +11,10 @@ from gate.backends.base import Session
 from gate.core.layer import ErrorSums, LayerMatch, LayerRow, LayersObserved
 from gate.core.tensors import Array, TensorMap
 from gate.metrics.accumulate import ErrorAccumulator
+from gate.tiers.isolated import Isolated
+from gate.tiers.layout import Layout, choose
 from gate.tiers.match import match_layers
-from gate.tiers.tensors import add_errors, aligned, channel_axis
+from gate.tiers.tensors import add_errors, channel_axis
 
 CAPTURE_BYTES = 64 * 2**20
 """Activations of one capturing run, all layers together: small enough that a backend that can only
@@ -42,8 +44,9 @@ def observe_layers(
 ) -> LayersSeen:
     """Describe both models, match their layers and compare the matched outputs in one pass.
 
-    Each layer of the candidate is compared where it runs, on the candidate's own inputs
-    (cumulative errors). Memory: about one layer's activations of one batch a side.
+    Each layer of the candidate is compared twice: where it runs, on the candidate's own inputs
+    (cumulative errors), and alone, on the reference's inputs to it (isolated errors). Memory: about
+    one layer's activations of one batch a side, and what waits for a later reader.
 
     Args:
         reference: the floating-point model.
@@ -54,7 +57,8 @@ def observe_layers(
     """
     rows, other = reference.layers(sample), candidate.layers(sample)
     matching = match_layers(rows, other)
-    comparison = _Comparison(rows, other, matching.matches)
+    alone = Isolated(candidate, sample, matching.matches, _captures(rows))
+    comparison = _Comparison(rows, other, matching.matches, alone)
     samples = 0
     for inputs in batches(capture_batch(rows, len(next(iter(sample.values()))))):
         comparison.run(reference, candidate, inputs)
@@ -88,8 +92,10 @@ class _Comparison:
         reference: Sequence[LayerRow],
         candidate: Sequence[LayerRow],
         matches: Sequence[LayerMatch],
+        alone: Isolated,
     ) -> None:
         self._matches = matches
+        self._alone = alone
         captures = _captures(reference), _captures(candidate)
         # Capture names (reference's, candidate's) of each match that can be compared.
         self._pairs: dict[int, tuple[str, str]] = {}
@@ -100,25 +106,42 @@ class _Comparison:
                 self._pairs[index] = (x, y)
         self._errors: dict[int, ErrorAccumulator] = {}
         self._misfits: dict[int, str] = {}
+        # Of each match, as the first batch showed it: the layout and the candidate's shape.
+        self._layouts: dict[int, tuple[Layout, tuple[int, ...]]] = {}
+        self._remarks: dict[int, str] = {}
         self._absent: set[int] = set()
 
     def run(self, reference: Session, candidate: Session, inputs: TensorMap) -> None:
         """Add one batch."""
         pairs = {i: pair for i, pair in self._pairs.items() if i not in self._misfits}
-        wanted = [list(dict.fromkeys(pair[side] for pair in pairs.values())) for side in (0, 1)]
+        self._alone.begin(inputs)
+        needs = {index: self._alone.needs(index) for index in pairs}
+        outputs = dict.fromkeys(pair[0] for pair in pairs.values())
+        entering = dict.fromkeys(name for names in needs.values() for name in names)
         found = _Lockstep(
-            _capture(reference, inputs, wanted[0]), _capture(candidate, inputs, wanted[1]), pairs
+            _capture(reference, inputs, list(outputs | entering)),
+            _capture(candidate, inputs, list(dict.fromkeys(pair[1] for pair in pairs.values()))),
+            pairs,
+            needs,
         )
         compared = set()
-        for index, x, y in found.pairs():
+        for index, x, y, taken in found.pairs():
             compared.add(index)
-            self._add(index, x, y)
+            layout = self._add(index, x, y)
+            if layout is not None:
+                self._alone.add(index, x, taken, layout, self._layouts)
         self._absent |= set(pairs) - compared
 
     def results(self) -> tuple[LayerMatch, ...]:
         """The matches with their error sums."""
         return tuple(
-            replace(match, errors=self._sums(index)) for index, match in enumerate(self._matches)
+            replace(
+                match,
+                errors=self._sums(index),
+                isolated=self._alone.sums(index),
+                why_not_isolated=self._alone.why_not(index),
+            )
+            for index, match in enumerate(self._matches)
         )
 
     def notes(self) -> Iterator[str]:
@@ -128,17 +151,35 @@ class _Comparison:
         if self._absent:
             names = ", ".join(self._matches[index].candidate for index in sorted(self._absent))
             yield f"layers whose outputs the run did not give: {names}"
+        for index, remark in self._remarks.items():
+            yield f"layer '{self._matches[index].candidate}': {remark}"
+        yield from self._alone.notes(self._pairs)
 
-    def _add(self, index: int, x: Array, y: Array) -> None:
-        fitting = aligned(x, y)
-        if fitting is None:
+    def _add(self, index: int, x: Array, y: Array) -> Layout | None:
+        if index not in self._layouts or len(self._layouts[index][1]) != y.ndim:
+            layout, remark = choose(x, y)
+            if layout is None:
+                self._misfits[index] = (
+                    f"the outputs have shapes {list(y.shape)} and {list(x.shape)} (reference)"
+                )
+                return None
+            self._layouts[index] = (layout, y.shape)
+            if remark:
+                self._remarks[index] = remark
+        layout = self._layouts[index][0]
+        try:
+            fitting = layout.apply(y, x.shape)
+        except ValueError:
+            fitting = None
+        if fitting is None or fitting.shape != x.shape:
             self._misfits[index] = (
                 f"the outputs have shapes {list(y.shape)} and {list(x.shape)} (reference)"
             )
-            return
+            return None
         if index not in self._errors:
             self._errors[index] = ErrorAccumulator(channel_axis(x.shape))
         add_errors(self._errors[index], x, fitting)
+        return layout
 
     def _sums(self, index: int) -> ErrorSums | None:
         # A layer that was seen in some batches only is not reported as if it had been seen in all.
@@ -151,8 +192,9 @@ class _Lockstep:
     """Pulls two streams of layer outputs so that as little as possible waits for its counterpart.
 
     The candidate leads; the reference is pulled only until the counterpart of the candidate's
-    tensor is there. A tensor is dropped when the last match that needs it has been compared, so
-    with the same order of execution on both sides nothing waits at all.
+    tensor is there. A tensor is dropped when the last match that needs it, as its output or as an
+    input of its layer, has been compared: with the same order of execution on both sides only what
+    a later layer reads waits.
     """
 
     def __init__(
@@ -160,23 +202,32 @@ class _Lockstep:
         reference: Iterator[tuple[str, Array]],
         candidate: Iterator[tuple[str, Array]],
         pairs: Mapping[int, tuple[str, str]],
+        needs: Mapping[int, tuple[str, ...]],
     ) -> None:
         self._reference = reference
         self._candidate = candidate
         self._by_candidate: dict[str, list[tuple[int, str]]] = {}
         for index, (x, y) in pairs.items():
             self._by_candidate.setdefault(y, []).append((index, x))
+        self._operands = needs
         self._needed = Counter(x for x, _ in pairs.values())
+        self._needed.update(name for names in needs.values() for name in names)
         self._pending: dict[str, Array] = {}
 
-    def pairs(self) -> Iterator[tuple[int, Array, Array]]:
-        """Index of the match, reference's output, candidate's output."""
+    def pairs(self) -> Iterator[tuple[int, Array, Array, Mapping[str, Array]]]:
+        """Index of the match, reference's output, candidate's output, the reference's tensors that
+        enter the layer (those that came)."""
         for name, y in self._candidate:
             for index, x_name in self._by_candidate.pop(name, ()):
+                entering = {
+                    operand: value
+                    for operand in self._operands.get(index, ())
+                    if (value := self._take(operand)) is not None
+                }
                 x = self._take(x_name)
                 if x is not None:
-                    yield index, x, y
-                del x
+                    yield index, x, y, entering
+                del x, entering
             del y
 
     def _take(self, name: str) -> Array | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gate.core.tensors import Array
 from gate.metrics.accumulate import ErrorAccumulator
+from gate.tiers.layout import choose
 
 CHANNELS = 16384
 """More than this along the axis are positions rather than channels (a flattened image); sums for
@@ -30,17 +31,6 @@ def add_errors(errors: ErrorAccumulator, x: Array, y: Array) -> None:
 
 
 def aligned(x: Array, y: Array) -> Array | None:
-    """``y`` in the layout of ``x``, or None where it has another shape.
-
-    NHWC against NCHW is recognised where shapes prove it: moving the channels makes the shapes
-    equal, and leaving them does not match even the number of channels. Where axis 1 agrees, a
-    transposed image looks the same as another layout, and nothing is assumed.
-    """
-    if x.shape == y.shape:
-        return y
-    if x.ndim != 4 or y.ndim != 4 or x.shape[1] == y.shape[1]:
-        return None
-    for order in ((0, 3, 1, 2), (0, 2, 3, 1)):
-        if tuple(y.shape[axis] for axis in order) == x.shape:
-            return y.transpose(order)
-    return None
+    """``y`` in the layout of ``x``, or None where it has another shape; see ``gate.tiers.layout``."""
+    layout, _ = choose(x, y)
+    return None if layout is None else layout.apply(y, x.shape)

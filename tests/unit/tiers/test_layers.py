@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import tracemalloc
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from gate.backends.isolation import Isolation, Operand, Saved
 from gate.core.layer import LayerRow, TensorInfo
 from gate.core.tensors import TensorMap
 from gate.metrics.elementwise import sqnr_db
@@ -15,6 +17,20 @@ from gate.tiers.tensors import CHANNELS, aligned, channel_axis
 
 Floats = NDArray[np.float32]
 Layer = tuple[str, Callable[[Floats], Floats]]
+
+
+class Step:
+    """A layer of a chain by itself."""
+
+    def __init__(self, step: Callable[[Floats], Floats], operand: Operand) -> None:
+        self.step = step
+        self.operands = (operand,)
+
+    def run(self, operands: Sequence[Floats]) -> Floats:
+        return self.step(operands[0])
+
+    def save(self, folder: Path, operands: Sequence[Floats]) -> Saved:
+        raise NotImplementedError
 
 
 class Chain:
@@ -66,6 +82,15 @@ class Chain:
 
     def packed_bytes(self) -> None:
         return None
+
+    def isolate(self, inputs: TensorMap) -> Isolation:
+        names = [None, *(name for name, _ in self.steps)]
+        return Isolation(
+            pieces={
+                name: Step(step, Operand(layer=before) if before else Operand(input="x"))
+                for before, (name, step) in zip(names, self.steps, strict=False)
+            }
+        )
 
     def _values(self, inputs: TensorMap) -> Iterator[tuple[str, Floats]]:
         value = inputs["x"]
