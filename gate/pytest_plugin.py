@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from gate.baseline.store import BaselineStore
     from gate.core.case import Case, NotApplicable
     from gate.core.result import CaseResult
     from gate.core.status import Tier
@@ -153,12 +154,16 @@ class _GateSession:
         )
 
     def _judged(self, result: CaseResult) -> Verdict:
-        from gate.baseline.store import BaselineStore
         from gate.report.verdicts import judged
+
+        return judged(result, self._store())
+
+    def _store(self) -> BaselineStore:
+        from gate.baseline.store import BaselineStore
         from gate.spec.project import project_root
 
         folder = self._config.getoption("--gate-baselines")
-        return judged(result, BaselineStore(Path(folder or project_root() / "baselines")))
+        return BaselineStore(Path(folder or project_root() / "baselines"))
 
     # --- xdist, where it is installed ---------------------------------------------------------
 
@@ -194,17 +199,31 @@ class _GateSession:
         results = self._runs().finished(self.order)
         if not results:
             return
+        verdicts = [self._judged(result) for result in results]
         writer = self._config.get_terminal_writer()
         terminalreporter.section("gate")
         terminalreporter.write(
             render(
-                [self._judged(result) for result in results],
+                verdicts,
                 results,
                 not_applicable=[NotApplicable(id=i, reason=r) for i, r in self.not_applicable],
                 style=Style(width=writer.fullwidth, colour=writer.hasmarkup),
                 explained=False,
             )
         )
+        for line in self._record(results, verdicts):
+            terminalreporter.write_line(line)
+
+    def _record(self, results: Sequence[CaseResult], verdicts: Sequence[Verdict]) -> list[str]:
+        """First baselines where a spec asks for it; each case ran whole, whatever was selected."""
+        from gate.baseline.errors import BaselineError
+        from gate.baseline.record import record_first
+        from gate.spec.project import project_root
+
+        try:
+            return record_first(results, verdicts, self._store(), project_root())
+        except BaselineError as error:
+            return [f"no baseline recorded: {error}"]
 
     def pytest_unconfigure(self) -> None:
         """Remove the folder that all processes shared."""

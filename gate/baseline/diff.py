@@ -72,7 +72,7 @@ def diff(old: Baseline | None, new: Baseline) -> BaselineDiff:
     """Compare two baselines of one case; ``old`` is None where there was none."""
     return BaselineDiff(
         case_id=new.case_id,
-        environment_class=new.environment.environment_class,
+        environment_class=new.environment_class,
         first=old is None,
         values=tuple(_values(old, new)),
         layers=layer_changes(old.layers, new.layers) if old is not None else (),

@@ -34,6 +34,7 @@ def make_baseline(case: Case, observation: Observation, provenance: Provenance) 
         values=tuple(_values(measure(observation))),
         layers=tuple(baseline_layer(row) for row in seen.candidate) if seen is not None else (),
         provenance=provenance,
+        comparability=case.comparability,
     )
 
 

@@ -51,7 +51,7 @@ def present_baseline(baseline: Baseline, path: str) -> str:
         ),
         f"  reason       {who.reason}",
         (
-            f"  environment  {where.environment_class}; {where.cpu_model}; "
+            f"  environment  {baseline.environment_class}; {where.cpu_model}; "
             f"{where.backend}/{where.engine}, {count(where.threads, 'thread')}"
         ),
         f"  versions     {versions or 'none recorded'}",

@@ -19,7 +19,7 @@ from gate.core.baseline import (
     BaselineMissing,
     BaselineNotComparable,
 )
-from gate.core.environment import Environment
+from gate.core.environment import DEFAULT_COMPARABILITY, Comparability, Environment
 
 SIZE_LIMIT = 16 * 1024**2
 """Bytes; a baseline of a thousand layers is below one megabyte."""
@@ -32,34 +32,42 @@ class BaselineStore:
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def path(self, case_id: str, environment: Environment) -> Path:
-        """Where the baseline of a case and environment class is, or would be."""
-        return self.folder(case_id) / f"{_file_name(environment.environment_class)}.json"
+    def path(
+        self, case_id: str, environment: Environment, rule: Comparability = DEFAULT_COMPARABILITY
+    ) -> Path:
+        """Where the baseline of a case and of an environment's class under ``rule`` is, or would be."""
+        return self.folder(case_id) / f"{_file_name(rule.class_of(environment))}.json"
+
+    def place(self, baseline: Baseline) -> Path:
+        """Where a baseline belongs."""
+        return self.path(baseline.case_id, baseline.environment, baseline.comparability)
 
     def folder(self, case_id: str) -> Path:
         """Folder of all baselines of one case."""
         return self.root.joinpath(*(_file_name(part) for part in case_id.split("/", 1)))
 
-    def lookup(self, case_id: str, environment: Environment) -> BaselineLookup:
-        """Find the baseline that a run in ``environment`` can be compared with. Never raises for
-        what is in a file: that is what ``BaselineBroken`` is for.
+    def lookup(
+        self, case_id: str, environment: Environment, rule: Comparability = DEFAULT_COMPARABILITY
+    ) -> BaselineLookup:
+        """Find the baseline that a run in ``environment`` can be compared with under the spec's
+        ``rule``. Never raises for what is in a file: that is what ``BaselineBroken`` is for.
 
         Raises:
             BaselineError: an interrupted update cannot be finished.
         """
-        path = self.path(case_id, environment)
+        path = self.path(case_id, environment, rule)
         try:
             self._finish_interrupted()
             present = self._files_of(case_id)
         except OSError as error:
             return BaselineBroken(path=str(error.filename or path), reason=_unreadable(error))
         if path not in present:
-            return self._elsewhere(environment, path, present)
+            return self._elsewhere(environment, rule, path, present)
         try:
             baseline = self.read(path)
         except BaselineError as error:
             return BaselineBroken(path=str(path), reason=str(error))
-        fault = _foreign(baseline, case_id, environment.environment_class)
+        fault = _foreign(baseline, case_id, rule.class_of(environment))
         if fault:
             return BaselineBroken(path=str(path), reason=fault)
         return BaselineFound(baseline=baseline)
@@ -93,7 +101,7 @@ class BaselineStore:
             BaselineError: as ``read``, or misplaced.
         """
         baseline = self.read(path)
-        expected = self.path(baseline.case_id, baseline.environment)
+        expected = self.place(baseline)
         if expected != path:
             raise BaselineError(f"it belongs to {expected}; move it there, or delete it")
         return baseline
@@ -124,7 +132,7 @@ class BaselineStore:
         """
         texts: dict[Path, str] = {}
         for baseline in baselines:
-            path = self.path(baseline.case_id, baseline.environment)
+            path = self.place(baseline)
             if path in texts:
                 raise BaselineError(f"{path}: two baselines for one place")
             texts[path] = render(baseline)
@@ -163,19 +171,27 @@ class BaselineStore:
             return ()
         return tuple(path for path in found if _is_baseline(path.name))
 
-    def _elsewhere(self, here: Environment, path: Path, others: Sequence[Path]) -> BaselineLookup:
+    def _elsewhere(
+        self, here: Environment, rule: Comparability, path: Path, others: Sequence[Path]
+    ) -> BaselineLookup:
         if not others:
             return BaselineMissing(path=str(path))
         reasons = []
+        rule_changed = False
         for other in others:
             # A damaged or misplaced file may well be the one that is looked for.
             try:
-                there = self.check(other).environment
+                there = self.check(other)
             except BaselineError as error:
                 return BaselineBroken(path=str(other), reason=str(error))
-            reasons.append(f"{there.environment_class} ({_class_differences(here, there)})")
+            differences = rule.differences(here, there.environment)
+            if not differences:
+                rule_changed = True
+                differences = (f"under another rule, {_rule(there.comparability)}",)
+            reasons.append(f"{there.environment_class} ({'; '.join(differences)})")
         return BaselineNotComparable(
-            reason=f"this is {here.environment_class}; recorded on {'; '.join(reasons)}"
+            reason=f"this is {rule.class_of(here)}; recorded on {'; '.join(reasons)}",
+            rule_changed=rule_changed,
         )
 
 
@@ -191,28 +207,19 @@ def _unreadable(error: OSError) -> str:
     return f"it cannot be read ({error.strerror}); give permission to read it"
 
 
-def _class_differences(here: Environment, there: Environment) -> str:
-    differences = [
-        f"{name} {theirs} there, {ours} here"
-        for name, theirs, ours in (
-            ("system", there.system, here.system),
-            ("machine", there.machine, here.machine),
-        )
-        if theirs != ours
-    ]
-    for text, flags in (
-        ("not here", set(there.isa) - set(here.isa)),
-        ("only here", set(here.isa) - set(there.isa)),
-    ):
-        if flags:
-            differences.append(f"{', '.join(sorted(flags))} {text}")
-    return "; ".join(differences)
+def _rule(rule: Comparability) -> str:
+    parts = [f"{word}: {', '.join(names)}" for word, names in _parts(rule) if names]
+    return f"environment: {{{'; '.join(parts)}}}" if parts else "without environment:"
+
+
+def _parts(rule: Comparability) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    return ("narrow", rule.narrow), ("widen", rule.widen)
 
 
 def _foreign(baseline: Baseline, case_id: str, environment_class: str) -> str:
     if baseline.case_id != case_id:
         return f"it is the baseline of {baseline.case_id}, not of {case_id}; {WAY_OUT}"
-    found = baseline.environment.environment_class
+    found = baseline.environment_class
     if found != environment_class:
         return f"it was recorded on {found}, not on {environment_class}; {WAY_OUT}"
     return ""
@@ -220,7 +227,7 @@ def _foreign(baseline: Baseline, case_id: str, environment_class: str) -> str:
 
 def _file_name(name: str) -> str:
     """A name as one path component: no separator, not hidden, not ``..``, not too long."""
-    escaped = quote(name, safe="@")
+    escaped = quote(name, safe="@+=,")
     if escaped.startswith("."):
         escaped = f"%2E{escaped[1:]}"
     if len(escaped) > _NAME_LIMIT:

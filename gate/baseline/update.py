@@ -89,7 +89,7 @@ def prepare(
             refused.append((case.id, why_not))
             continue
         new = make_baseline(case, observation, provenance)
-        found = store.lookup(case.id, new.environment)
+        found = store.lookup(case.id, new.environment, case.comparability)
         changes = diff(found.baseline if isinstance(found, BaselineFound) else None, new)
         if changes.empty:
             unchanged.append(case.id)

@@ -291,7 +291,7 @@ def _plain(update: Update, store: BaselineStore) -> dict[str, Any]:
     return {
         "changes": [
             {
-                "path": str(store.path(r.baseline.case_id, r.baseline.environment)),
+                "path": str(store.place(r.baseline)),
                 "replaces_broken": r.replaces,
                 **to_plain(r.diff),
             }

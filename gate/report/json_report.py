@@ -14,7 +14,7 @@ from typing import Any
 
 from gate import __version__
 from gate.core.canonical import JsonValue
-from gate.core.case import NotApplicable
+from gate.core.case import Case, NotApplicable
 from gate.core.convert import to_plain
 from gate.core.observation import Observation
 from gate.core.result import CaseResult
@@ -68,6 +68,7 @@ def _case(verdict: Verdict, result: CaseResult | None) -> dict[str, JsonValue]:
         "tiers": {part.tier.value: part.status.value for part in parts},
         "first": _check(first) if first is not None else None,
         "first_bad_layer": verdict.first_bad_layer,
+        "first_bad_layer_why": verdict.first_bad_layer_why,
         "explanation": [
             {"topic": line.topic.value, "text": line.text} for line in explain(verdict)
         ],
@@ -79,7 +80,9 @@ def _case(verdict: Verdict, result: CaseResult | None) -> dict[str, JsonValue]:
         "expected_metrics": list(verdict.expected_metrics),
         "baseline_note": verdict.baseline_note,
         "notes": list(verdict.notes),
-        "run": _run(result.observation) if result is not None and result.observation else None,
+        "run": _run(result.observation, result.case)
+        if result is not None and result.observation
+        else None,
     }
 
 
@@ -105,7 +108,7 @@ def _check(check: Check) -> dict[str, JsonValue]:
     }
 
 
-def _run(seen: Observation) -> dict[str, JsonValue]:
+def _run(seen: Observation, case: Case) -> dict[str, JsonValue]:
     """Identity and provenance of what ran."""
     return {
         "spec_digest": seen.spec_digest,
@@ -113,7 +116,7 @@ def _run(seen: Observation) -> dict[str, JsonValue]:
         "calibration_digest": seen.calibration_digest,
         "artifacts": dict(seen.artifacts),
         "environment": to_plain(seen.environment),
-        "environment_class": seen.environment.environment_class,
+        "environment_class": case.comparability.class_of(seen.environment),
         "samples_planned": seen.samples_planned,
         "samples_evaluated": seen.samples_evaluated,
         "conversion_relative_mse_percent": seen.conversion_relative_mse_percent,

@@ -19,7 +19,9 @@ def judged(result: CaseResult, baselines: BaselineStore) -> Verdict:
     """
     lookup: BaselineLookup = BaselineMissing(path=str(baselines.folder(result.case.id)))
     if result.observation is not None and result.case.baseline_policy != "ignore":
-        lookup = baselines.lookup(result.case.id, result.observation.environment)
+        case = result.case
+        environment = result.observation.environment
+        lookup = baselines.lookup(case.id, environment, case.comparability)
     return verdict_of(result, lookup)
 
 
