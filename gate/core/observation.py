@@ -43,7 +43,7 @@ class TaskObserved:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimingObserved:
-    """Latency samples of interleaved rounds, one entry a round, in order, batch as declared."""
+    """Latency samples of interleaved rounds, one entry a run, in order, batch as declared."""
 
     batch: int
     warmup_rounds: int
@@ -52,7 +52,18 @@ class TimingObserved:
     reference_cpu_ns: tuple[int, ...]
     candidate_cpu_ns: tuple[int, ...]
     launch: tuple[int, ...] = ()
-    """Index of the fresh process that each round was taken in; empty for a single process."""
+    """Index of the fresh process that each run was taken in; empty for a single process."""
+    runs_per_round: int = 1
+    """Entries that belong to one round: 2 where a round runs every model forwards and backwards."""
+    base_wall_ns: tuple[int, ...] = ()
+    """Of the baseline's own artifact, in the same rounds; empty where it was not run."""
+    base_cpu_ns: tuple[int, ...] = ()
+    base_sha256: str = ""
+    """The artifact that ran as the base."""
+    base_note: str = ""
+    """Why there was no base to run, where the spec asks for a comparison with one."""
+    confirming_from: int | None = None
+    """Index of the first launch of a second, fresh set, taken because the first set failed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

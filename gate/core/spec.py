@@ -95,6 +95,9 @@ class RunSpec:
     timing_batch: int = 1
     timing_warmup: int = 20
     timing_rounds: int = 60
+    """Rounds a process; each runs every model twice, forwards and backwards."""
+    timing_processes: int = 8
+    """Fresh processes at most; fewer where fewer decide."""
     timeout_seconds: float = 900.0
     memory_bytes: int = 8 * 1024**3
     seed: int = 0

@@ -34,6 +34,8 @@ class MetricInfo:
     source: str = ""
     has_reference: bool = False
     """True where the reference has a value of its own, so that ``NUMBER x reference`` makes sense."""
+    has_interval: bool = False
+    """True where samples are counted in pairs, so that a bound can be certified (``mode``)."""
 
 
 _LOWER, _HIGHER = Direction.LOWER, Direction.HIGHER
@@ -50,6 +52,7 @@ def _info(  # noqa: PLR0917 - the call is one line of a table
     source: str = "",
     *,
     has_reference: bool = False,
+    has_interval: bool = False,
 ) -> MetricInfo:
     return MetricInfo(
         tier=tier,
@@ -60,6 +63,7 @@ def _info(  # noqa: PLR0917 - the call is one line of a table
         formula=formula,
         source=source,
         has_reference=has_reference,
+        has_interval=has_interval,
     )
 
 
@@ -151,8 +155,35 @@ CATALOGUE: tuple[MetricInfo, ...] = (
     ),
     _info(_D, "top1", "%", _HIGHER, "case", "100 mean(argmax y = label)", has_reference=True),
     _info(_D, "top5", "%", _HIGHER, "case", "100 mean(label in top 5 of y)", has_reference=True),
-    _info(_D, "top1_drop", "pp", _LOWER, "case", "top-1 of the reference - top-1 of the candidate"),
-    _info(_D, "top5_drop", "pp", _LOWER, "case", "top-5 of the reference - top-5 of the candidate"),
+    _info(
+        _D,
+        "top1_drop",
+        "pp",
+        _LOWER,
+        "case",
+        "top-1 of the reference - top-1 of the candidate",
+        "interval: Tango 1998, Newcombe 1998 (method 10)",
+        has_interval=True,
+    ),
+    _info(
+        _D,
+        "top5_drop",
+        "pp",
+        _LOWER,
+        "case",
+        "top-5 of the reference - top-5 of the candidate",
+        "interval: Tango 1998, Newcombe 1998 (method 10)",
+        has_interval=True,
+    ),
+    _info(
+        _D,
+        "new_flips",
+        "",
+        _LOWER,
+        "case",
+        "number of samples that the reference has right and the candidate wrong (top-1), and that"
+        " were not so in the baseline",
+    ),
     _info(
         _D,
         "latency_p50",
@@ -186,7 +217,27 @@ CATALOGUE: tuple[MetricInfo, ...] = (
         "x",
         _HIGHER,
         "case",
-        "median over interleaved rounds of (reference wall time / candidate wall time)",
+        "median over interleaved rounds of (reference time / candidate time): CPU time at one"
+        " thread, wall time at several",
+        "Hettmansperger and McKean 2011",
+    ),
+    _info(
+        _D,
+        "latency_ratio",
+        "x",
+        _LOWER,
+        "case",
+        "1 / speedup: what a baseline keeps for machines that do not have its artifact",
+    ),
+    _info(
+        _D,
+        "slowdown",
+        "%",
+        _LOWER,
+        "case",
+        "100 (median over interleaved rounds of (candidate CPU time / CPU time of the baseline's"
+        " artifact) - 1), both run now",
+        "Hettmansperger and McKean 2011",
     ),
     _info(
         _D,

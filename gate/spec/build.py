@@ -242,6 +242,7 @@ class Builder:
             else default.timing_batch,
             timing_warmup=_value(timing, "warmup", default.timing_warmup),
             timing_rounds=_value(timing, "rounds", default.timing_rounds),
+            timing_processes=_value(timing, "processes", default.timing_processes),
             timeout_seconds=self._quantity(node, "timeout", SECONDS, default.timeout_seconds),
             memory_bytes=int(self._quantity(node, "memory", FACTORS["B"], default.memory_bytes)),
             seed=_value(node, "seed", default.seed),

@@ -302,7 +302,10 @@ def _run() -> Schema:
                 {
                     "batch": count("samples a timed run", 1, 1),
                     "warmup": count("runs before the first timed one", 0, 20),
-                    "rounds": count("timed runs of each side, interleaved", 1, 60),
+                    "rounds": count(
+                        "rounds a process; each runs every model twice, interleaved", 1, 60
+                    ),
+                    "processes": count("fresh processes at most; fewer where fewer decide", 1, 8),
                 },
             ),
             "timeout": quantity(SECONDS, "a time", "wall time that a case may take", "900 s"),
