@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gate.run.shards import Shard
 
 
 def add_paths(parser: argparse.ArgumentParser) -> None:
@@ -37,3 +41,13 @@ def positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number from 1, found '{text}'")
     return number
+
+
+def shard(text: str) -> Shard:
+    """``i/n``."""
+    from gate.run.shards import parse_shard
+
+    try:
+        return parse_shard(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from gate.baseline.errors import BaselineError
 from gate.baseline.store import BaselineStore
@@ -19,6 +18,7 @@ from gate.report.emit import add_arguments as add_report_arguments
 from gate.report.emit import emit
 from gate.report.verdicts import judged_all
 from gate.run.job import read_record
+from gate.run.shards import portable
 from gate.run.store import RUN_FILE, StoredRunError, read_run
 from gate.spec.diagnostics import SpecError
 from gate.spec.load import load_specs
@@ -112,7 +112,7 @@ def _rejudged(stored: Case, now: Mapping[str, Case]) -> Case:
     changed = [
         name
         for name in ("model", "data", "quantization", "target")
-        if _portable(to_plain(getattr(case, name))) != _portable(to_plain(getattr(stored, name)))
+        if portable(to_plain(getattr(case, name))) != portable(to_plain(getattr(stored, name)))
     ]
     if changed:
         raise _InputError(
@@ -120,13 +120,3 @@ def _rejudged(stored: Case, now: Mapping[str, Case]) -> Case:
             " say nothing about it; run it again"
         )
     return case
-
-
-def _portable(value: Any) -> Any:
-    """Plain values with absolute paths cut down to their names: a run's folder may have moved to
-    another machine, and what the files held is compared by digest."""
-    if isinstance(value, Mapping):
-        return {key: _portable(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_portable(item) for item in value]
-    return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value

@@ -9,6 +9,7 @@ import sys
 from gate.cli.arguments import add_paths
 from gate.core.status import ExitCode
 from gate.judge.wording import count
+from gate.report import github
 from gate.spec.diagnostics import SpecError
 from gate.spec.load import load_specs
 
@@ -30,6 +31,8 @@ def run(args: argparse.Namespace) -> int:
         else:
             files = len({d.position.file for d in found})
             sys.stdout.write(f"{error}\n")
+            if github.wanted():
+                sys.stderr.write(github.render_diagnostics(found))
             sys.stderr.write(f"{count(len(found), 'error')} in {count(files, 'file')}\n")
         return ExitCode.USAGE
     if args.json:

@@ -15,6 +15,7 @@ from gate.report import stdout
 # is imported only when its command is called.
 COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("gate.cli.run", "run the cases of specs and judge them"),
+    "merge": ("gate.cli.merge", "put the runs of shards together and judge them"),
     "judge": ("gate.cli.judge", "judge stored observations again, without running anything"),
     "plan": ("gate.cli.plan", "show the cases, what each will run and about how long"),
     "lint": ("gate.cli.lint", "check spec files"),

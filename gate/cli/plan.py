@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from gate.cli.arguments import add_paths, add_select
+from gate.cli.complain import complain
 from gate.core.case import Case, Plan
 from gate.core.spec import SampleSpec
 from gate.core.status import ExitCode
 from gate.judge.wording import count
+from gate.run.shards import plan_digest
 from gate.spec.diagnostics import SpecError
 from gate.spec.formats import needs_calibration
 from gate.spec.load import load_specs
@@ -37,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         planned = plan(load_specs(args.paths), args.select)
     except (SpecError, SelectError) as error:
-        sys.stderr.write(f"{error}\n")
+        complain(error)
         return ExitCode.USAGE
     past, unreadable = past_runs(project_root() / RUNS)
     skips = {case.id: skip_reason(case, probe=False) for case in planned.cases}
@@ -182,5 +184,6 @@ def _json(planned: Plan, past: Mapping[str, Past], skips: Mapping[str, str | Non
         "not_applicable": [
             {"id": other.id, "reason": other.reason} for other in planned.not_applicable
         ],
+        "digest": plan_digest(planned),
     }
     return json.dumps(document, indent=1, ensure_ascii=False) + "\n"

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from gate.baseline.errors import BaselineError
-from gate.baseline.make import provenance_of
+from gate.baseline.record import record_first
 from gate.baseline.store import BaselineStore
-from gate.baseline.update import prepare
-from gate.cli.arguments import add_jobs, add_paths, add_select
-from gate.core.baseline import BaselineMissing
+from gate.cli.arguments import add_jobs, add_paths, add_select, shard
+from gate.cli.complain import complain
 from gate.core.case import Case, NotApplicable, Plan
 from gate.core.result import CaseResult
-from gate.core.status import ExitCode, Status, Tier
-from gate.core.verdict import Verdict
+from gate.core.status import ExitCode, Tier
+from gate.judge.wording import count
 from gate.report.emit import add_arguments as add_report_arguments
 from gate.report.emit import emit
 from gate.report.verdicts import judged_all
+from gate.run.costs import COSTS_FILE, Costs, CostsError, read_costs
 from gate.run.engine import run_plan
 from gate.run.progress import display
 from gate.run.settings import InfrastructureError, RunSettings, default_cache_dir
+from gate.run.shards import Part, part_of
 from gate.run.store import create_run, use_run
 from gate.spec.diagnostics import SpecError
 from gate.spec.load import load_specs
@@ -44,6 +44,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="run and judge only this tier: numerical, layers or device (several: these)",
     )
     add_jobs(parser)
+    parser.add_argument(
+        "--shard",
+        type=shard,
+        metavar="I/N",
+        help="run only part I of N, divided by expected cost; 'gate merge' puts the parts together",
+    )
+    parser.add_argument(
+        "--costs",
+        type=Path,
+        metavar="FILE",
+        help=f"seconds a case for --shard (default: {COSTS_FILE} of the project, else estimated)",
+    )
+    parser.add_argument(
+        "--baseline",
+        choices=["require", "record", "ignore"],
+        metavar="POLICY",
+        help="require, record or ignore baselines, whatever the specs say",
+    )
     parser.add_argument(
         "--no-cache", action="store_true", help="neither read nor keep cached artifacts"
     )
@@ -66,21 +84,40 @@ def run(args: argparse.Namespace) -> int:
         planned = plan(load_specs(args.paths), args.select)
         if args.tier:
             planned = only_tiers(planned, frozenset(map(Tier, args.tier)))
-    except (SpecError, SelectError) as error:
-        sys.stderr.write(f"{error}\n")
+        if args.baseline is not None:
+            planned = with_policy(planned, args.baseline)
+        part = _part(planned, args) if args.shard is not None else None
+    except (SpecError, SelectError, CostsError) as error:
+        complain(error)
         return ExitCode.USAGE
     baselines = BaselineStore(args.baselines or project_root() / "baselines")
     try:
-        results = _results(planned, args)
+        results = _results(planned, part, args)
         verdicts = judged_all(results, baselines)
-        recorded = [] if args.tier else _record(results, verdicts, baselines)
+        recorded = [] if args.tier else record_first(results, verdicts, baselines, project_root())
     except (InfrastructureError, BaselineError) as error:
         sys.stderr.write(f"gate run: {error}\n")
         return ExitCode.INFRASTRUCTURE
+    if part is not None and not part.cases:
+        sys.stderr.write(f"shard {args.shard} of {count(len(planned.cases), 'case')} is empty\n")
+        return ExitCode.PASS
     code = emit(verdicts, results, args, not_applicable=planned.not_applicable)
     for line in recorded:
         sys.stderr.write(f"{line}\n")
     return code
+
+
+def _part(planned: Plan, args: argparse.Namespace) -> Part:
+    default = project_root() / COSTS_FILE
+    file = args.costs or (default if default.is_file() else None)
+    return part_of(planned, args.shard, Costs() if file is None else read_costs(file))
+
+
+def with_policy(planned: Plan, policy: str) -> Plan:
+    """The same plan under another baseline policy."""
+    return replace(
+        planned, cases=tuple(replace(case, baseline_policy=policy) for case in planned.cases)
+    )
 
 
 def only_tiers(planned: Plan, tiers: frozenset[Tier]) -> Plan:
@@ -90,8 +127,9 @@ def only_tiers(planned: Plan, tiers: frozenset[Tier]) -> Plan:
     named = ", ".join(sorted(tiers))
     for case in planned.cases:
         kept = tuple(t for t in case.tolerances if t.tier in tiers)
-        partial = replace(case, tolerances=kept)
-        if not kept:
+        probes = case.probes if Tier.NUMERICAL in tiers else ()
+        partial = replace(case, tolerances=kept, probes=probes)
+        if not kept and not probes:
             left_out.append(NotApplicable(id=case.id, reason=f"demands nothing in: {named}"))
         elif case.expected_failure is None or _may_fail(partial):
             cases.append(partial)
@@ -105,43 +143,22 @@ def _may_fail(case: Case) -> bool:
     """Whether a metric in which the case is expected to fail is still demanded."""
     demanded = {t.metric for t in case.tolerances}
     demanded |= {f"{t.tier}.{t.metric}" for t in case.tolerances}
+    demanded |= {probe.rule for probe in case.probes}
     return bool(demanded.intersection(case.expected_metrics))
 
 
-def _results(planned: Plan, args: argparse.Namespace) -> list[CaseResult]:
-    """Results in the order of the plan."""
+def _results(planned: Plan, part: Part | None, args: argparse.Namespace) -> list[CaseResult]:
+    """Results in the order of the plan, of a shard's cases alone."""
+    if part is not None:
+        planned = replace(planned, cases=part.cases)
     root = project_root()
     settings = RunSettings(
         run_dir=use_run(args.out) if args.out else create_run(root / ".gate" / "runs"),
         cache_dir=None if args.no_cache else default_cache_dir(root),
         jobs=args.jobs,
+        part=part,
     )
     order = {case.id: index for index, case in enumerate(planned.cases)}
     with display(quiet=args.quiet or args.json) as show:
         results = list(run_plan(planned, settings=settings, on_event=show))
     return sorted(results, key=lambda result: order[result.case.id])
-
-
-def _record(
-    results: Sequence[CaseResult], verdicts: Sequence[Verdict], store: BaselineStore
-) -> list[str]:
-    """Write the first baselines of passing cases whose spec says ``baseline: record``."""
-    new = [
-        result
-        for result, verdict in zip(results, verdicts, strict=True)
-        if result.case.baseline_policy == "record"
-        and result.observation is not None
-        and verdict.status is Status.PASS
-        and isinstance(
-            store.lookup(result.case.id, result.observation.environment), BaselineMissing
-        )
-    ]
-    if not new:
-        return []
-    provenance = provenance_of("recorded by the first run (baseline: record)", project_root())
-    update = prepare(new, store, provenance)
-    written = store.write_all([recording.baseline for recording in update.recordings])
-    return [
-        *(f"baseline recorded: {path}" for path in written),
-        *(f"baseline of {name} not recorded: {reason}" for name, reason in update.refused),
-    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from gate.core.result import CaseResult
 from gate.core.status import ExitCode
 from gate.core.verdict import Verdict
 from gate.judge.summary import summarize
-from gate.report import stdout
+from gate.report import github, stdout
 from gate.report.style import style_of
 
 
@@ -25,6 +26,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--junit", type=Path, metavar="FILE", help="also write JUnit XML")
     group.add_argument(
         "--markdown", type=Path, metavar="FILE", help="also write Markdown (at most 1 MiB)"
+    )
+    group.add_argument(
+        "--sarif", type=Path, metavar="FILE", help="also write SARIF 2.1.0 for code scanning"
+    )
+    group.add_argument(
+        "--badge", type=Path, metavar="FILE", help="also write a badge (shields.io endpoint JSON)"
+    )
+    group.add_argument(
+        "--summary",
+        type=Path,
+        metavar="FILE",
+        help="also append Markdown to a job summary (default: $GITHUB_STEP_SUMMARY where set)",
+    )
+    group.add_argument("--no-summary", action="store_true", help="write no job summary by default")
+    group.add_argument(
+        "--annotations",
+        action=argparse.BooleanOptionalAction,
+        help="mark findings at their lines in GitHub Actions (default: where GITHUB_ACTIONS is true)",
     )
     group.add_argument(
         "-v", "--verbose", action="store_true", help="show every check of every case"
@@ -80,11 +99,49 @@ def emit(
 
         page = markdown.render(verdicts, results, not_applicable=not_applicable)
         written &= _write(options.markdown, page)
+    if options.sarif is not None:
+        from gate.report import sarif
+
+        written &= _write(options.sarif, sarif.render(verdicts, results))
+    if options.badge is not None:
+        from gate.report import badge
+
+        written &= _write(options.badge, badge.render(verdicts))
+    written &= _append_summary(verdicts, results, options, not_applicable)
+    annotations = ""
+    if github.wanted() if options.annotations is None else options.annotations:
+        annotations = github.render(verdicts, results)
+        text = text if options.json else github.quiet(text)
     # The files first: a terminal that goes away must not take them along.
     written &= stdout.write(text)
+    # GitHub reads commands from either stream; this one holds no report.
+    sys.stderr.write(annotations)
     if summary.because:
         sys.stderr.write(f"gate: {summary.because}\n")
     return summary.exit_code if written else max(summary.exit_code, ExitCode.INFRASTRUCTURE)
+
+
+def _append_summary(
+    verdicts: Sequence[Verdict],
+    results: Sequence[CaseResult],
+    options: argparse.Namespace,
+    not_applicable: Sequence[NotApplicable],
+) -> bool:
+    """Append to the job summary, if any; one that nobody asked for decides nothing."""
+    from gate.report import summary
+
+    named: Path | None = options.summary
+    default = None if options.no_summary else os.environ.get(summary.VARIABLE)
+    path = named or (Path(default) if default else None)
+    if path is None:
+        return True
+    try:
+        summary.append(path, verdicts, results, not_applicable=not_applicable)
+    except OSError as error:
+        reason = error.strerror or error
+        sys.stderr.write(f"gate: cannot write the job summary {path}: {reason}\n")
+        return named is None
+    return True
 
 
 def _write(path: Path, text: str) -> bool:

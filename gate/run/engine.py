@@ -59,7 +59,9 @@ def run_plan(
         InfrastructureError: the run folder cannot be written.
     """
     tell = on_event or (lambda _event: None)
-    store = RunStore(settings.run_dir, plan.cases)
+    store = RunStore(
+        settings.run_dir, plan.cases, not_applicable=plan.not_applicable, part=settings.part
+    )
     run = _Run(plan.cases, settings, store)
     try:
         with _signals(run.cancel, wanted=settings.handle_signals):
@@ -157,9 +159,9 @@ class _Run:
             lock_dir=settings.lock_dir or settings.run_dir / "locks",
             jobs=settings.jobs,
             mutation=settings.mutations.get(case.id),
+            pictures=settings.pictures,
         )
         write_record(work / JOB_FILE, job)
-            pictures=settings.pictures,
         watch = Watch(
             [sys.executable, "-m", "gate.run.worker", str(work)],
             env=worker_environment(case.target.threads),
@@ -178,8 +180,6 @@ class _Run:
         finally:
             shutil.rmtree(work, ignore_errors=True)
 
-    def _announce(self, case_id: str, message: Mapping[str, Any]) -> None:
-        match message:
     def _with_flips(self, result: CaseResult, job: Job, work: Path) -> CaseResult:
         """Store the flipped samples that the worker left; what is wrong with them is a note."""
         if result.observation is None:
@@ -190,6 +190,8 @@ class _Run:
         noted = replace(result.observation, notes=(*result.observation.notes, fault))
         return replace(result, observation=noted)
 
+    def _announce(self, case_id: str, message: Mapping[str, Any]) -> None:
+        match message:
             case {"stage": str(stage), "done": int(done), "total": int(total)}:
                 event: Event = StageProgress(case_id=case_id, stage=stage, done=done, total=total)
             case {"stage": str(stage)}:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gate.run.mutation import Mutation
+from gate.run.shards import Part
 
 CACHE_BYTES = 5 * 1000**3
 
@@ -33,11 +34,11 @@ class RunSettings:
     """Between asking an interrupted worker to end and killing it."""
     mutations: Mapping[str, Mutation] = field(default_factory=dict)
     """Case id -> what a drill changes in its run."""
-
     pictures: bool = True
     """Keep small pictures of samples whose answer flips, for reports."""
     part: Part | None = None
     """Set where the plan is one shard of a whole, which is stored with the run."""
+
 
 def default_cache_dir(root: Path) -> Path:
     """``$GATE_CACHE``, else ``.gate/cache`` of the project."""

@@ -1,6 +1,7 @@
 """Runs on disk: one folder a run, one result file a case, written as they come.
 
 .gate/runs/<time>-<id>/run.json           what was planned
+.gate/runs/<time>-<id>/plan.json          the whole plan, where the run is one shard of it
 .gate/runs/<time>-<id>/results/<case>.json
 .gate/runs/<time>-<id>/flips/<case>.json   samples that flipped, where any did
 .gate/runs/<time>-<id>/logs/<case>.log
@@ -18,15 +19,17 @@ from pathlib import Path
 from urllib.parse import quote
 
 from gate import __version__
-from gate.core.case import Case
+from gate.core.case import Case, NotApplicable
 from gate.core.convert import MalformedRecordError
 from gate.core.observation import RunFailure
 from gate.core.result import CaseResult
 from gate.run.job import read_record, write_record
 from gate.run.locks import FileLock
 from gate.run.settings import InfrastructureError
+from gate.run.shards import Part, PlanRecord, ShardRecord
 
 RUN_FILE = "run.json"
+PLAN_FILE = "plan.json"
 RUNS_KEPT = 10
 RUN_SCHEMA = 1
 
@@ -44,6 +47,9 @@ class RunRecord:
     started: str
     """ISO 8601, UTC."""
     cases: tuple[Case, ...]
+    not_applicable: tuple[NotApplicable, ...] = ()
+    shard: ShardRecord | None = None
+    """Set where ``cases`` are a part of a plan; the whole is in ``plan.json`` beside it."""
 
 
 def create_run(runs: Path) -> Path:
@@ -88,7 +94,14 @@ def use_run(directory: Path) -> Path:
 class RunStore:
     """The folder of one run while it is going on."""
 
-    def __init__(self, directory: Path, cases: Sequence[Case]) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        cases: Sequence[Case],
+        *,
+        not_applicable: Sequence[NotApplicable] = (),
+        part: Part | None = None,
+    ) -> None:
         """Raises InfrastructureError where the folder cannot be written."""
         self.directory = directory
         self._lock = FileLock(directory / "run.lock")
@@ -100,7 +113,13 @@ class RunStore:
                 gate_version=__version__,
                 started=datetime.now(UTC).isoformat(timespec="seconds"),
                 cases=tuple(cases),
+                not_applicable=tuple(not_applicable),
+                shard=part.record if part is not None else None,
             )
+            (directory / PLAN_FILE).unlink(missing_ok=True)
+            if part is not None:
+                whole = PlanRecord(cases=part.whole.cases, not_applicable=part.whole.not_applicable)
+                write_record(directory / PLAN_FILE, whole)
             write_record(directory / RUN_FILE, record)
         except OSError as error:
             raise _unwritable(directory, error) from error

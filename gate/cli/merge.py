@@ -1,0 +1,72 @@
+"""``gate merge``: put the runs of shards together, judge them, report, and decide."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from gate.baseline.errors import BaselineError
+from gate.baseline.store import BaselineStore
+from gate.core.status import ExitCode
+from gate.report.emit import add_arguments as add_report_arguments
+from gate.report.emit import emit
+from gate.report.verdicts import judged_all
+from gate.run.costs import write_costs
+from gate.run.merge import MergeError, check_apart, find_runs, merge
+from gate.run.settings import InfrastructureError
+from gate.run.store import StoredRunError, create_run, use_run
+from gate.spec.project import project_root
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command line."""
+    parser.add_argument(
+        "runs",
+        nargs="+",
+        type=Path,
+        metavar="DIR",
+        help="run folder of a shard, or a folder of such folders",
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="folder of the merged run (default: in .gate/runs)"
+    )
+    parser.add_argument(
+        "--baselines",
+        type=Path,
+        metavar="DIR",
+        help="folder of baselines (default: baselines/ of the project)",
+    )
+    parser.add_argument(
+        "--plan-digest",
+        metavar="DIGEST",
+        help="the plan that must have been run, as 'gate plan --json' names it",
+    )
+    parser.add_argument(
+        "--write-costs",
+        type=Path,
+        metavar="FILE",
+        help="keep how long each case took, for later partitions (gate run --costs)",
+    )
+    add_report_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Merge, judge, report, and return the exit code that one run of all would have had."""
+    try:
+        folders = find_runs(args.runs)
+        if args.out is not None:
+            check_apart(args.out, folders)
+        out = use_run(args.out) if args.out else create_run(project_root() / ".gate" / "runs")
+        merged = merge(folders, out, expected_digest=args.plan_digest)
+        baselines = BaselineStore(args.baselines or project_root() / "baselines")
+        verdicts = judged_all(merged.results, baselines)
+    except (MergeError, StoredRunError, InfrastructureError, BaselineError) as error:
+        sys.stderr.write(f"gate merge: {error}\n")
+        return ExitCode.INFRASTRUCTURE
+    if args.write_costs is not None:
+        write_costs(args.write_costs, merged.results)
+    code = emit(verdicts, merged.results, args, not_applicable=merged.plan.not_applicable)
+    for problem in merged.problems:
+        sys.stderr.write(f"gate merge: {problem}\n")
+    return code

@@ -1,0 +1,287 @@
+"""Shards of one plan put together: one run folder, exactly one result a planned case.
+
+Whatever cannot be told apart from a mistake stops the merge: shards of different plans, a shard or a
+case that came twice, results that nobody planned. What is merely missing becomes a failed case, so
+that the report shows it beside the others and the gate fails.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from gate.core.case import Case, Plan
+from gate.core.convert import MalformedRecordError, from_plain
+from gate.core.observation import RunFailure
+from gate.core.result import CaseResult
+from gate.run.shards import PlanRecord, fingerprint, plan_digest
+from gate.run.store import (
+    PLAN_FILE,
+    RUN_FILE,
+    RunRecord,
+    RunStore,
+    StoredRunError,
+    result_path,
+)
+
+_NOT_CARRIED = frozenset({"results", "work", "locks"})
+_NAMED = 3  # of many missing things, so many are named
+
+
+class MergeError(Exception):
+    """Runs that are not the shards of one plan; the message is for the user."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Merged:
+    """A whole plan with its results in order, and what was missing, for people."""
+
+    plan: Plan
+    results: tuple[CaseResult, ...]
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Run:
+    """One shard's folder."""
+
+    folder: Path
+    record: RunRecord
+
+    @property
+    def place(self) -> tuple[int, int]:
+        shard = self.record.shard
+        return (1, 1) if shard is None else (shard.index, shard.count)
+
+
+def find_runs(folders: Sequence[Path]) -> list[Path]:
+    """Run folders: those given, and those directly inside a given folder that is none itself.
+
+    Raises:
+        MergeError: a folder with neither.
+    """
+    found: list[Path] = []
+    for folder in folders:
+        if (folder / RUN_FILE).is_file():
+            found.append(folder)
+            continue
+        inside = sorted(file.parent for file in folder.glob(f"*/{RUN_FILE}"))
+        if not inside:
+            raise MergeError(f"{folder}: holds no run, and no folder in it does")
+        found.extend(inside)
+    return list(dict.fromkeys(found))
+
+
+def check_apart(out: Path, folders: Sequence[Path]) -> None:
+    """Raises MergeError where ``out``, which will be emptied, is one of the runs."""
+    if out.resolve() in {folder.resolve() for folder in folders}:
+        raise MergeError(f"{out}: is one of the runs to merge; name another folder")
+
+
+def merge(folders: Sequence[Path], out: Path, *, expected_digest: str | None = None) -> Merged:
+    """Check the shards in ``folders`` against each other and write one run into ``out``.
+
+    Args:
+        folders: the run folder of each shard, in any order.
+        out: an empty folder.
+        expected_digest: what the plan's digest must be, where that is known from elsewhere.
+
+    Raises:
+        MergeError: the runs are not the shards of one plan.
+        StoredRunError: a run that cannot be read.
+        InfrastructureError: ``out`` cannot be written.
+    """
+    runs = [_Run(folder=folder, record=_read(folder / RUN_FILE, RunRecord)) for folder in folders]
+    _check_together(runs)
+    plan, plain = _plan(runs[0])
+    digest = plan_digest(plan)
+    if expected_digest is not None and digest != expected_digest:
+        raise MergeError(
+            f"{runs[0].folder}: is of another plan than the one expected"
+            f" ({digest[:12]}, not {expected_digest[:12]}): were specs or selection changed?"
+        )
+    for run in runs:
+        if run.record.shard is not None and run.record.shard.plan_digest != digest:
+            raise MergeError(
+                f"{run.folder}: its digest of the plan is not that of the plan itself; run it again"
+            )
+    owners = _owners(runs, frozenset(plain))
+    store = RunStore(out, plan.cases, not_applicable=plan.not_applicable)
+    try:
+        results = [
+            _carry(case, plain[case.id], owners.get(case.id), _absent(case.id, runs), store)
+            for case in plan.cases
+        ]
+        for run in runs:
+            _carry_rest(run.folder, out)
+    finally:
+        store.close()
+    return Merged(plan=plan, results=tuple(results), problems=tuple(_missing(runs)))
+
+
+def _check_together(runs: Sequence[_Run]) -> None:
+    if not runs:
+        raise MergeError("there is nothing to merge")
+    first = runs[0]
+    seen: dict[tuple[int, int], Path] = {}
+    for run in runs:
+        index, count = run.place
+        if count != first.place[1]:
+            raise MergeError(
+                f"{run.folder}: is shard {index}/{count}, but {first.folder} is one of"
+                f" {first.place[1]}"
+            )
+        if run.place in seen:
+            what = "a whole run" if count == 1 else f"shard {index}/{count}"
+            raise MergeError(f"{run.folder}: is {what}, and so is {seen[run.place]}")
+        seen[run.place] = run.folder
+        if run.record.gate_version != first.record.gate_version:
+            raise MergeError(
+                f"{run.folder}: was run by gate {run.record.gate_version}, {first.folder} by"
+                f" {first.record.gate_version}"
+            )
+        digests = [r.record.shard.plan_digest for r in (run, first) if r.record.shard is not None]
+        if len(set(digests)) > 1:
+            raise MergeError(
+                f"{run.folder}: is of another plan than {first.folder}: specs, selection or tiers"
+                " differ"
+            )
+
+
+def _plan(run: _Run) -> tuple[Plan, dict[str, Mapping[str, Any]]]:
+    """The whole plan, and each of its cases in plain form."""
+    name = RUN_FILE if run.record.shard is None else PLAN_FILE
+    document = _plain(run.folder / name)
+    cases: tuple[Case, ...] = run.record.cases
+    others = run.record.not_applicable
+    if run.record.shard is not None:
+        try:
+            whole = from_plain(PlanRecord, document)
+        except MalformedRecordError as error:
+            raise StoredRunError(f"{run.folder / name}: {error}; run the shard again") from error
+        cases, others = whole.cases, whole.not_applicable
+    plain = {case["id"]: case for case in document["cases"]}
+    if len(plain) != len(cases):
+        raise StoredRunError(f"{run.folder / name}: plans a case twice; run it again")
+    return Plan(cases=cases, not_applicable=others), plain
+
+
+def _owners(runs: Sequence[_Run], planned: frozenset[str]) -> dict[str, _Run]:
+    """Which shard has which case; every result file must be one of them."""
+    owners: dict[str, _Run] = {}
+    for run in runs:
+        files = {path.name for path in (run.folder / "results").glob("*.json")}
+        for case in run.record.cases:
+            if case.id not in planned:
+                raise MergeError(f"{run.folder}: ran {case.id}, which the plan does not have")
+            other = owners.setdefault(case.id, run)
+            if other is not run:
+                raise MergeError(
+                    f"{case.id} was run in {other.folder} and in {run.folder}: the shards were"
+                    " divided by different costs"
+                )
+            files.discard(result_path(run.folder, case.id).name)
+        if files:
+            raise MergeError(
+                f"{run.folder}: holds results that it did not plan:"
+                f" {', '.join(sorted(files)[:_NAMED])}"
+            )
+    return owners
+
+
+def _absent(case_id: str, runs: Sequence[_Run]) -> str:
+    """Why a case without an owner has none."""
+    gone = _gone(runs)
+    if gone:
+        return f"{_shards(gone, runs)} missing, and {case_id} is in none of the others"
+    return f"no shard ran {case_id}: the shards were divided by different costs"
+
+
+def _gone(runs: Sequence[_Run]) -> list[int]:
+    present = {run.place[0] for run in runs}
+    return [index for index in range(1, runs[0].place[1] + 1) if index not in present]
+
+
+def _shards(indices: Sequence[int], runs: Sequence[_Run]) -> str:
+    named = ", ".join(f"{index}/{runs[0].place[1]}" for index in indices[:_NAMED])
+    if len(indices) == 1:
+        return f"shard {named} is"
+    more = f" and {len(indices) - _NAMED} more" if len(indices) > _NAMED else ""
+    return f"shards {named}{more} are"
+
+
+def _missing(runs: Sequence[_Run]) -> Iterable[str]:
+    gone = _gone(runs)
+    if gone:
+        yield f"{_shards(gone, runs)} missing: their cases are errors"
+
+
+def _carry(
+    case: Case, plain: Mapping[str, Any], owner: _Run | None, absent: str, store: RunStore
+) -> CaseResult:
+    """Take one result over as it is; what is wrong with it makes it a failure."""
+    if owner is None:
+        return _failed(case, absent, store)
+    source = result_path(owner.folder, case.id)
+    try:
+        if source.is_symlink():
+            raise MalformedRecordError("is a link")
+        document = json.loads(source.read_bytes())
+        result = from_plain(CaseResult, document)
+    except FileNotFoundError:
+        return _failed(case, f"{_named(owner)} ended before this case had a result", store)
+    except (OSError, ValueError, RecursionError) as error:
+        return _failed(case, f"the result of {_named(owner)} cannot be read: {error}", store)
+    found = document["case"]
+    if found == plain:
+        shutil.copyfile(source, result_path(store.directory, case.id))
+        return replace(result, case=case)
+    if fingerprint(found) != fingerprint(plain):
+        return _failed(case, f"the result of {_named(owner)} belongs to another case", store)
+    # The same case on a machine whose files lie elsewhere.
+    moved = replace(result, case=case)
+    store.save(moved)
+    return moved
+
+
+def _named(run: _Run) -> str:
+    index, count = run.place
+    return f"shard {index}/{count}" if count > 1 else "the run"
+
+
+def _failed(case: Case, message: str, store: RunStore) -> CaseResult:
+    failure = RunFailure(kind="no-result", stage="start", message=message)
+    result = CaseResult(case=case, failure=failure)
+    store.save(result)
+    return result
+
+
+def _carry_rest(source: Path, out: Path) -> None:
+    """Logs and whatever else a run keeps a case."""
+    for folder in sorted(source.iterdir()):
+        if not folder.is_dir() or folder.is_symlink() or folder.name in _NOT_CARRIED:
+            continue
+        (out / folder.name).mkdir(exist_ok=True)
+        for file in folder.iterdir():
+            if file.is_file() and not file.is_symlink():
+                shutil.copyfile(file, out / folder.name / file.name)
+
+
+def _plain(path: Path) -> Any:
+    try:
+        return json.loads(path.read_bytes())
+    except OSError as error:
+        raise StoredRunError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except (ValueError, RecursionError) as error:
+        raise StoredRunError(f"{path}: is no complete JSON: {error}") from None
+
+
+def _read(path: Path, kind: type[RunRecord]) -> RunRecord:
+    try:
+        return from_plain(kind, _plain(path))
+    except MalformedRecordError as error:
+        raise StoredRunError(f"{path}: {error}; run the cases again") from error
