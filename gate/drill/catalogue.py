@@ -41,7 +41,7 @@ _WEIGHTS = _family(
     [
         ("scale_x1_05", "weights dequantized with a scale 5 % too large", (_N, _L), {}),
         ("scales_shuffled", "scales a channel in another order than the channels", (_N, _L), {}),
-        ("scale_of_one_channel", "the scale of one output channel doubled", (_N, _L), {}),
+        ("scale_of_one_channel", "the scale of one output channel halved", (_N, _L), {}),
         ("wrong_axis", "scales a channel applied along the input channels", (_N, _L), {}),
         (
             "wrong_axis_in_the_file",
