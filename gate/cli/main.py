@@ -20,6 +20,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "plan": ("gate.cli.plan", "show the cases, what each will run and about how long"),
     "lint": ("gate.cli.lint", "check spec files"),
     "baseline": ("gate.cli.baseline", "update, show, diff, verify or prune baselines"),
+    "drill": ("gate.cli.drill", "plant faults into candidates: would the specs notice?"),
     "doctor": ("gate.cli.doctor", "say which backends and quantizers work here, and why not"),
     "metrics": ("gate.cli.metrics", "list every metric with unit, direction and formula"),
     "schema": ("gate.cli.schema", "print the JSON Schema of specs"),
