@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from gate.core.baseline import Baseline
+from gate.core.canonical import digest
 from gate.core.status import Tier
 from gate.judge.comparison import REFERENCE_SUBJECT
 from gate.judge.contract import layer_changes
@@ -119,13 +120,17 @@ def _fact_list(baseline: Baseline) -> Iterator[tuple[str, str]]:
     environment = baseline.environment
     yield "spec digest", baseline.spec_digest
     yield "data digest", baseline.data_digest
-    for name, digest in baseline.artifacts.items():
-        yield f"{name} SHA-256", digest
+    for name, sha256 in baseline.artifacts.items():
+        yield f"{name} SHA-256", sha256
     yield "processor", environment.cpu_model
     yield "engine", f"{environment.backend}/{environment.engine}"
     yield "threads", str(environment.threads)
     for name, version in environment.versions.items():
         yield f"version of {name}", version
+    for metric, flips in baseline.flips.items():
+        # The short digest: as many flips of other samples are a change too.
+        told = digest([flips.lost, flips.gained])[:8]
+        yield f"{metric} flips", f"{len(flips.lost)} lost, {len(flips.gained)} gained ({told})"
     if baseline.pin is not None:
         yield "reference output SHA-256", baseline.pin.output_sha256
         yield "reference top-1 right", str(baseline.pin.top1_correct)

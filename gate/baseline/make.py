@@ -12,6 +12,7 @@ from gate import __version__
 from gate.core.baseline import Baseline, BaselineValue, Provenance
 from gate.core.case import Case
 from gate.core.observation import Observation
+from gate.judge.accuracy import flipped
 from gate.judge.comparison import REFERENCE_SUBJECT
 from gate.judge.contract import baseline_layer
 from gate.judge.measure import Measured, measure
@@ -34,6 +35,7 @@ def make_baseline(case: Case, observation: Observation, provenance: Provenance) 
         values=tuple(_values(measure(observation))),
         layers=tuple(baseline_layer(row) for row in seen.candidate) if seen is not None else (),
         provenance=provenance,
+        flips=flipped(observation),
         comparability=case.comparability,
     )
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from gate.core.environment import Comparability, Environment
+from gate.core.flipped import Flipped
 from gate.core.layer import QParams, TensorInfo
 from gate.core.observation import ReferencePin
 from gate.core.status import Tier
@@ -67,6 +68,8 @@ class Baseline:
     comparability: Comparability = field(default_factory=Comparability)
     """The spec's rule when it was recorded: under it, ``environment`` has the class that names the
     file."""
+    flips: Mapping[str, Flipped] = field(default_factory=dict)
+    """``top1`` and ``top5``: the samples that flipped; empty without labels, and in older files."""
 
     @property
     def environment_class(self) -> str:

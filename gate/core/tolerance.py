@@ -26,6 +26,17 @@ class Anchor(StrEnum):
     REFERENCE = "reference"
 
 
+class Mode(StrEnum):
+    """What a bound on an accuracy drop is about."""
+
+    EXACT = "exact"
+    """The evaluation set as it is: the measured drop is compared with the bound."""
+    CERTIFY = "certify"
+    """The accuracy on such data in general: the drop's interval is compared with the bound."""
+    AUTO = "auto"
+    """``certify`` where the evaluation set is large enough for it, else ``exact``."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourcePosition:
     """A place in a spec file; line and column count from one."""
@@ -56,4 +67,6 @@ class Tolerance:
     """Glob over output or layer names; None for every subject."""
     text: str
     """As written."""
+    mode: Mode = Mode.AUTO
+    """Of bounds on an accuracy drop; others have nothing to choose."""
     where: SourcePosition | None = None

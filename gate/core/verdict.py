@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gate.core.flipped import FlipsCompared
 from gate.core.observation import RunFailure
 from gate.core.status import Status, Tier, worst
 from gate.core.tolerance import Tolerance
@@ -74,11 +75,16 @@ class Verdict:
     expected_metrics: tuple[str, ...] = ()
     """Metrics (or ``tier.metric``) that may fail under ``expected_failure``; empty means any."""
     first_bad_layer: str | None = None
-    """First layer, in order of execution, whose output is out of its band."""
+    """First layer, in order of execution, that is out of its band by itself; where none is, the
+    first whose output is."""
+    first_bad_layer_why: str = ""
+    """What is out of which band, for people."""
     baseline_note: str = ""
     """How the baseline was used: ``compared``, ``none: ...``, ``not comparable: ...``, ``ignored``."""
     notes: tuple[str, ...] = ()
     """Things worth a look that decide nothing: other versions, an edited spec, a stale baseline."""
+    flips: tuple[FlipsCompared, ...] = ()
+    """One entry a ranking of the task (top-1, top-5); empty without labels."""
 
     @property
     def measured_status(self) -> Status:

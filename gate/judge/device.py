@@ -9,8 +9,10 @@ from gate.core.observation import Observation, ResourcesObserved, TaskObserved, 
 from gate.core.status import Tier
 from gate.core.verdict import Measurement
 from gate.judge.numerical import missing_samples
+from gate.judge.rounds import Against, Ratio, launched, ratio, timing_fault
 from gate.metrics import timing
 from gate.metrics.catalogue import CATALOGUE
+from gate.metrics.paired import PairedCounts, counts, interval
 
 TIME_METRICS = frozenset({"latency_p50", "latency_p90", "latency_p99", "throughput", "load_time"})
 """Absolute times: they depend on the machine and on what else it does."""
@@ -22,6 +24,11 @@ class _Pair:
 
     candidate: float | None
     reference: float | None = None
+    paired: PairedCounts | None = None
+    """Where the value is a difference between two results on the same samples."""
+    low: float | None = None
+    """Interval of the candidate's value, where the metric has one."""
+    high: float | None = None
 
 
 _Values = Mapping[str, _Pair] | str
@@ -41,8 +48,17 @@ def device(observation: Observation) -> Iterator[Measurement]:
             subject="case",
             value=pair.candidate,
             unit=info.unit,
+            low=pair.low,
+            high=pair.high,
             why_none=why if pair.candidate is None else "",
         )
+
+
+def paired_counts(observation: Observation) -> dict[str, PairedCounts]:
+    """Metric -> the counts behind its interval, for the metrics whose bounds can be certified."""
+    groups = _groups(observation)
+    pairs = {info.name: _find(groups, info.name)[0] for info in CATALOGUE if info.has_interval}
+    return {name: pair.paired for name, pair in pairs.items() if pair.paired is not None}
 
 
 def device_reference(observation: Observation) -> dict[str, float]:
@@ -59,19 +75,23 @@ def device_reference(observation: Observation) -> dict[str, float]:
 def _groups(observation: Observation) -> tuple[_Values, _Values, _Values]:
     return (
         _task(observation.task, observation),
-        _timing(observation.timing),
+        _timing(observation),
         _resources(observation.resources),
     )
 
 
 def _find(groups: tuple[_Values, _Values, _Values], metric: str) -> tuple[_Pair, str]:
     task, times, resources = groups
+    if metric == "new_flips":
+        return _Pair(None), "new flips are counted from a baseline, and there is none"
     if metric in {"top1", "top1_drop", "top5", "top5_drop"}:
         group, why = task, "there are fewer than six classes"
     elif metric == "packed_size":
         group, why = resources, "the runtime does not tell the size of its packed weights"
     elif metric in {"size", "size_ratio", "peak_memory", "load_time"}:
         group, why = resources, "the observed value is not positive"
+    elif metric == "slowdown":
+        group, why = times, "the baseline's artifact was not run beside the candidate"
     else:
         group, why = times, "the clock did not advance in a round"
     return (_Pair(None), group) if isinstance(group, str) else (group[metric], why)
@@ -103,21 +123,18 @@ def _accuracy(
     right_reference, right_candidate = reference.count("1"), candidate.count("1")
     yield name, _Pair(100.0 * right_candidate / n, 100.0 * right_reference / n)
     # From the counts, not from the two rounded shares: 5 of 500 is 1 pp exactly.
-    yield f"{name}_drop", _Pair(100.0 * (right_reference - right_candidate) / n)
+    drop = 100.0 * (right_reference - right_candidate) / n
+    observed = counts(reference, candidate)
+    low, high = interval(observed)
+    yield f"{name}_drop", _Pair(drop, paired=observed, low=100.0 * low, high=100.0 * high)
 
 
-def _timing(observed: TimingObserved | None) -> _Values:
-    if observed is None:
-        return "latency was not observed"
+def _timing(observation: Observation) -> _Values:
+    observed = observation.timing
+    fault = timing_fault(observed)
+    if observed is None or fault:
+        return fault
     reference, candidate = observed.reference_wall_ns, observed.candidate_wall_ns
-    if not candidate:
-        return "no round was timed"
-    if len(reference) != len(candidate):
-        return f"{len(reference)} reference rounds beside {len(candidate)} candidate rounds"
-    if observed.batch < 1:
-        return f"a timing batch of {observed.batch} samples"
-    if min(*reference, *candidate) <= 0:
-        return "a wall time is not positive: the clock is too coarse or not monotonic"
 
     def both(function: Callable[[tuple[int, ...]], float | None]) -> _Pair:
         return _Pair(function(candidate), function(reference))
@@ -127,8 +144,36 @@ def _timing(observed: TimingObserved | None) -> _Values:
         "latency_p90": both(lambda samples: timing.percentile_ms(samples, 90)),
         "latency_p99": both(lambda samples: timing.percentile_ms(samples, 99)),
         "throughput": both(lambda samples: timing.throughput_fps(samples, observed.batch)),
-        "speedup": _Pair(timing.speedup(reference, candidate)),
+        **_ratios(observation, observed),
     }
+
+
+def _ratios(observation: Observation, observed: TimingObserved) -> dict[str, _Pair]:
+    """Paired with the reference and with the baseline's artifact, round by round."""
+    slowdown = _scaled(ratio(observation, Against.BASE), lambda r: 100.0 * (r - 1.0))
+    if not launched(observed):
+        paired = timing.speedup(observed.reference_wall_ns, observed.candidate_wall_ns)
+        inverse = 1.0 / paired if paired else None
+        return {
+            "speedup": _Pair(paired),
+            "latency_ratio": _Pair(inverse),
+            "slowdown": slowdown,
+        }
+    found = ratio(observation, Against.REFERENCE)
+    return {
+        "speedup": _scaled(found, lambda r: 1.0 / r),
+        "latency_ratio": _scaled(found, lambda r: r),
+        "slowdown": slowdown,
+    }
+
+
+def _scaled(found: Ratio | None, function: Callable[[float], float]) -> _Pair:
+    """A ratio's value and interval after a monotonic function."""
+    if found is None:
+        return _Pair(None)
+    ends = [function(end) for end in (found.low, found.high) if end is not None]
+    low, high = (min(ends), max(ends)) if len(ends) == 2 else (None, None)
+    return _Pair(function(found.median), low=low, high=high)
 
 
 def _resources(observed: ResourcesObserved | None) -> _Values:

@@ -7,17 +7,19 @@ from collections.abc import Iterable, Iterator, Sequence
 from gate.core.baseline import BaselineLookup
 from gate.core.case import Case
 from gate.core.observation import Observation
-from gate.core.status import Status, Tier
+from gate.core.status import Tier
 from gate.core.tolerance import Anchor
 from gate.core.verdict import Check, Verdict
+from gate.judge.accuracy import compare_flips, new_flips_note, with_flips
 from gate.judge.comparison import Comparison, compare
 from gate.judge.contract import contract
 from gate.judge.device import TIME_METRICS
+from gate.judge.latency import judge_timed
 from gate.judge.layers import unobservable
+from gate.judge.localise import first_bad_layer
 from gate.judge.measure import measure
 from gate.judge.soundness import soundness
 from gate.judge.suspicion import suspicion
-from gate.judge.tolerances import judge_tolerance
 from gate.judge.wording import names
 from gate.metrics.catalogue import BY_NAME, Direction
 
@@ -27,27 +29,30 @@ def judge(case: Case, observation: Observation, baseline: BaselineLookup) -> Ver
 
     Pure: the same three values give the same verdict, on any machine and at any time.
     """
-    measured = measure(observation)
     comparison = compare(case, observation, baseline)
+    flips = compare_flips(observation, comparison.baseline)
+    compared = comparison.baseline is not None
+    measured = with_flips(measure(observation), flips, compared=compared)
     checks = [*soundness(case, observation), *suspicion(case, observation), *comparison.checks]
     if comparison.baseline is not None:
         checks += contract(case, observation, comparison.baseline)
     for tolerance in case.tolerances:
-        checks += judge_tolerance(tolerance, measured, comparison, dedicated=case.target.dedicated)
+        checks += judge_timed(case, tolerance, observation, measured, comparison)
+    bad = first_bad_layer(checks, measured, comparison)
     return Verdict(
         case_id=case.id,
         checks=tuple(checks),
         expected_failure=case.expected_failure,
         expected_metrics=case.expected_metrics,
-        first_bad_layer=_first_bad(checks, measured.layer_order),
+        first_bad_layer=bad.name if bad is not None else None,
+        first_bad_layer_why=bad.why if bad is not None else "",
         baseline_note=comparison.note,
-        notes=tuple(_notes(case, observation, comparison, checks)),
+        notes=(
+            *_notes(case, observation, comparison, checks),
+            *filter(None, map(new_flips_note, flips)),
+        ),
+        flips=flips,
     )
-
-
-def _first_bad(checks: Iterable[Check], order: Sequence[str]) -> str | None:
-    bad = {c.subject for c in checks if c.tier is Tier.LAYERS and c.status is Status.FAIL}
-    return next((name for name in order if name in bad), None)
 
 
 def _notes(

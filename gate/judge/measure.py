@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from gate.core.observation import Observation
 from gate.core.status import Tier
 from gate.core.verdict import Measurement
-from gate.judge.device import device, device_reference
+from gate.judge.device import device, device_reference, paired_counts
 from gate.judge.layers import computing, execution_order, layers
 from gate.judge.numerical import numerical
 from gate.judge.wording import names
+from gate.metrics.paired import PairedCounts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +26,8 @@ class Measured:
     """The reference's own value of the metrics that have one."""
     layer_order: tuple[str, ...]
     """Names of the layers in order of execution."""
+    paired: Mapping[str, PairedCounts] = field(default_factory=dict)
+    """Device metric -> the counts behind its interval."""
 
     def of(self, tier: Tier, metric: str) -> tuple[Measurement, ...]:
         """Measurements of one metric; empty where its tier was not observed."""
@@ -58,6 +61,7 @@ def measure(observation: Observation) -> Measured:
             if math.isfinite(value)
         },
         layer_order=order,
+        paired=paired_counts(observation),
     )
 
 

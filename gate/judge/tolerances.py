@@ -11,6 +11,7 @@ from fnmatch import fnmatchcase
 from gate.core.status import Status
 from gate.core.tolerance import Anchor, Op, Tolerance
 from gate.core.verdict import Check, Measurement
+from gate.judge.accuracy import NEW_FLIPS, certified, certifies, exactly, may_certify
 from gate.judge.comparison import REFERENCE_SUBJECT, Comparison
 from gate.judge.device import TIME_METRICS
 from gate.judge.measure import Measured
@@ -91,6 +92,9 @@ def _judge(
 ) -> Check:
     subject, value = measurement.subject, measurement.value
     if value is None:
+        if tolerance.metric == NEW_FLIPS and comparison.baseline is None:
+            why, status = comparison.why_not, comparison.why_not_status
+            return _check(tolerance, subject, status, why, measurement=measurement)
         why = measurement.why_none or "no reason was given"
         return _check(
             tolerance, subject, Status.FAIL, f"not measured: {why}", measurement=measurement
@@ -104,6 +108,12 @@ def _judge(
     message = compared(value, tolerance.op, bound.value, measurement.unit)
     if bound.remark:
         message += f" ({bound.remark})"
+    observed = measured.paired.get(tolerance.metric)
+    if observed is not None and certifies(tolerance, observed.samples):
+        status, said, measurement = certified(measurement, observed, tolerance)
+        message += f" {said}"
+    elif observed is not None and may_certify(tolerance):
+        message += f" {exactly(observed)}"
     if status is Status.FAIL and measurement.detail:
         message += f": {measurement.detail}"
     absolute_time = tolerance.anchor is Anchor.ABSOLUTE and tolerance.metric in TIME_METRICS

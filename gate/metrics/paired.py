@@ -76,12 +76,13 @@ def counts(reference: str, candidate: str) -> PairedCounts:
     """
     if not reference or len(reference) != len(candidate):
         raise ValueError(f"{len(reference)} reference and {len(candidate)} candidate results")
-    pairs = list(zip(reference, candidate, strict=True))
+    both = (np.frombuffer(text.encode("ascii"), np.uint8) for text in (reference, candidate))
+    right, now = (characters == ord("1") for characters in both)
     return PairedCounts(
-        both_right=pairs.count(("1", "1")),
-        lost=pairs.count(("1", "0")),
-        gained=pairs.count(("0", "1")),
-        both_wrong=pairs.count(("0", "0")),
+        both_right=int((right & now).sum()),
+        lost=int((right & ~now).sum()),
+        gained=int((~right & now).sum()),
+        both_wrong=int((~right & ~now).sum()),
     )
 
 

@@ -14,7 +14,9 @@ from gate.spec.matrix import Pair, demanded, matches, overrides_of, probes_of, w
 from gate.spec.nodes import Mapping, Node, Path, Scalar, Sequence, at, child, dotted, key_position
 
 _AXES = {"quantization": "quantizations", "target": "targets"}
-_CLASSES = frozenset({"top1", "top5", "top1_drop", "top5_drop", "top1_agreement", "kl_divergence"})
+_CLASSES = frozenset(
+    {"top1", "top5", "top1_drop", "top5_drop", "top1_agreement", "kl_divergence", "new_flips"}
+)
 _OVERRIDES: Path = ("tolerances", "overrides")
 
 
