@@ -16,6 +16,11 @@ from gate.metrics.catalogue import BY_NAME, CATALOGUE
 _ERROR_METRICS = tuple(
     info.name for info in CATALOGUE if info.tier is Tier.LAYERS and info.name in elementwise.BY_NAME
 )
+_ISOLATED_METRICS = {
+    info.name: elementwise.BY_NAME[info.name.removeprefix("isolated_")]
+    for info in CATALOGUE
+    if info.tier is Tier.LAYERS and info.name.startswith("isolated_")
+}
 _INTEGER = re.compile(r"q?(u?)int(\d+)")
 
 
@@ -179,12 +184,25 @@ def _layer(
         yield _truth("shapes", row.name, shapes_fault(row, covered))
     if match.errors is None:
         if not _hidden(row, covered):
-            for metric in _ERROR_METRICS:
+            for metric in (*_ERROR_METRICS, *_ISOLATED_METRICS):
                 yield _measurement(metric, row.name, None, "its output was not observed")
         return
     why = elementwise.why_no_value(match.errors) or "the reference's output is constant or zero"
     for metric in _ERROR_METRICS:
         yield _measurement(metric, row.name, elementwise.BY_NAME[metric](match.errors), why)
+    yield from _isolated(row, match)
+
+
+def _isolated(row: LayerRow, match: LayerMatch) -> Iterator[Measurement]:
+    """The layer run alone on the reference's inputs to it."""
+    if match.isolated is None:
+        why = f"it could not be run alone: {match.why_not_isolated or 'it was not tried'}"
+    else:
+        damage = elementwise.why_no_value(match.isolated)
+        why = damage or "the reference's output is constant or zero"
+    for metric, function in _ISOLATED_METRICS.items():
+        value = function(match.isolated) if match.isolated is not None else None
+        yield _measurement(metric, row.name, value, why)
 
 
 def _covered(match: LayerMatch, reference: Mapping[str, LayerRow]) -> list[LayerRow]:

@@ -119,7 +119,8 @@ def explain(verdict: Verdict) -> tuple[Line, ...]:
         lines.append(Line(Topic.FIRST, check_line(deciding[0])))
     lines.extend(Line(Topic.ALSO, text) for text in _more(deciding[1:]))
     if verdict.first_bad_layer is not None:
-        lines.append(Line(Topic.LAYER, one_line(verdict.first_bad_layer)))
+        why = f" ({verdict.first_bad_layer_why})" if verdict.first_bad_layer_why else ""
+        lines.append(Line(Topic.LAYER, one_line(f"{verdict.first_bad_layer}{why}")))
     if verdict.baseline_note and verdict.measured_status is not Status.NOT_COMPARABLE:
         lines.append(Line(Topic.BASELINE, one_line(verdict.baseline_note)))
     lines.extend(Line(Topic.NOTE, one_line(note)) for note in verdict.notes)
