@@ -13,7 +13,7 @@ from gate.judge.contract import layer_changes
 from gate.judge.device import TIME_METRICS
 from gate.metrics.catalogue import BY_NAME, Direction
 
-NOISY_METRICS = TIME_METRICS | {"speedup", "peak_memory"}
+NOISY_METRICS = TIME_METRICS | {"speedup", "latency_ratio", "peak_memory"}
 """Metrics that two runs of the same thing do not agree in."""
 
 

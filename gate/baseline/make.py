@@ -19,6 +19,8 @@ from gate.judge.measure import Measured, measure
 from gate.metrics.catalogue import BY_NAME
 
 UNKNOWN = "unknown"
+_AGAINST_THE_BASELINE = frozenset({"slowdown"})
+"""Metrics that are differences from a baseline: one that is made now has none."""
 
 
 def make_baseline(case: Case, observation: Observation, provenance: Provenance) -> Baseline:
@@ -58,6 +60,8 @@ def provenance_of(reason: str, folder: Path) -> Provenance:
 
 def _values(measured: Measured) -> Iterator[BaselineValue]:
     for measurement in measured:
+        if measurement.metric in _AGAINST_THE_BASELINE:
+            continue
         if measurement.value is not None and measurement.unit != "bool":
             yield BaselineValue(
                 tier=measurement.tier,

@@ -23,7 +23,7 @@ from gate.judge.device import TIME_METRICS
 REFERENCE_SUBJECT = "reference"
 """Subject under which a baseline keeps the reference's own value of a device metric."""
 
-_MACHINE_BOUND = TIME_METRICS | {"speedup"}
+_MACHINE_BOUND = TIME_METRICS | {"speedup", "latency_ratio"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
