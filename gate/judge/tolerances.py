@@ -11,12 +11,13 @@ from fnmatch import fnmatchcase
 from gate.core.status import Status
 from gate.core.tolerance import Anchor, Op, Tolerance
 from gate.core.verdict import Check, Measurement
-from gate.judge.accuracy import NEW_FLIPS, certified, certifies, exactly, may_certify
+from gate.judge.accuracy import NEW_FLIPS, certified, exactly
 from gate.judge.comparison import REFERENCE_SUBJECT, Comparison
 from gate.judge.device import TIME_METRICS
 from gate.judge.measure import Measured
 from gate.judge.wording import compared, names, shown
 from gate.metrics.catalogue import BY_NAME, Direction
+from gate.metrics.certificate import certifies, may_certify
 
 _TIE = 1e-12
 """Relative difference below which a value lies on its bound: 0.1 + 0.2 is 0.3 here."""

@@ -9,6 +9,7 @@ from gate.core.environment import NARROWING, WIDENING
 from gate.core.findings import FINDINGS
 from gate.core.probes import PROBE_METRICS, PROBES
 from gate.core.status import Tier
+from gate.core.tolerance import Mode
 from gate.metrics.catalogue import BY_NAME, CATALOGUE, MetricInfo
 from gate.spec.grammar import NUMBER, example
 from gate.spec.probes import probes_mapping_schema, probes_schema
@@ -112,6 +113,18 @@ def _bound(unit: str) -> Schema:
     }
 
 
+_MODE = {
+    "mode": {
+        "enum": [mode.value for mode in Mode],
+        "default": Mode.AUTO.value,
+        "description": (
+            "exact: the drop on these samples; certify: the drop in general, by its interval; "
+            "auto: certify where there are enough samples"
+        ),
+    }
+}
+
+
 def _unit_name(unit: str) -> str:
     return {"%": "percent", "": "number"}.get(unit, unit)
 
@@ -119,6 +132,7 @@ def _unit_name(unit: str) -> str:
 def tolerance_definitions() -> dict[str, Schema]:
     """``tolerance-UNIT`` for every unit: a bound, a bound for some subjects, or a list of them."""
     definitions: dict[str, Schema] = {}
+    certifiable = {info.unit for info in CATALOGUE if info.has_interval}
     for unit in FACTORS | {"bool": {}}:
         name = _unit_name(unit)
         definitions[f"bound-{name}"] = _bound(unit)
@@ -127,6 +141,7 @@ def tolerance_definitions() -> dict[str, Schema]:
             {
                 "bound": ref(f"bound-{name}"),
                 "subjects": text("glob over output or layer names", examples=["features.*"]),
+                **(_MODE if unit in certifiable else {}),
             },
             required=("bound",),
         )

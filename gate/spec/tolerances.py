@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gate.core.status import Tier
-from gate.core.tolerance import Tolerance
-from gate.metrics.catalogue import BY_NAME, MetricInfo
-from gate.spec.diagnostics import Diagnostic, did_you_mean
+from gate.core.tolerance import Mode, Tolerance
+from gate.metrics.catalogue import BY_NAME, CATALOGUE, MetricInfo
+from gate.metrics.certificate import may_certify
+from gate.spec.diagnostics import Diagnostic, did_you_mean, one_of
 from gate.spec.grammar import GrammarError, example, parse_bound
 from gate.spec.nodes import Mapping, Node, Path, Scalar, Sequence, dotted, plain
 from gate.spec.validate import describe
 
-_KEYS = ("bound", "subjects")
+_KEYS = ("bound", "subjects", "mode")
 
 
 class TolerancesReader:
@@ -43,10 +44,14 @@ class TolerancesReader:
             return
         if not node.items:
             self._report(node, path, "must not be empty")
-        seen: dict[tuple[str | None, str], int] = {}
+        seen: dict[tuple[str | None, str, Mode], int] = {}
         for index, item in enumerate(node.items):
             for tolerance in self._one(item, info, (*path, index)):
-                identity = (tolerance.subjects, " ".join(tolerance.text.split()))
+                identity = (
+                    tolerance.subjects,
+                    " ".join(tolerance.text.split()),
+                    tolerance.mode,
+                )
                 if identity in seen:
                     first = f"[{seen[identity]}]"
                     self._report(item, (*path, index), f"the same as {first} of this list")
@@ -56,9 +61,11 @@ class TolerancesReader:
 
     def _one(self, node: Node, info: MetricInfo, path: Path) -> Iterator[Tolerance]:
         subjects: str | None = None
+        mode = Mode.AUTO
         bound, bound_path = node, path
         if isinstance(node, Mapping):
             subjects = self._subjects(node, info, path)
+            mode = self._mode(node, info, path)
             if "bound" not in node.entries:
                 self._report(node, path, "the key 'bound' is missing")
                 return
@@ -75,7 +82,7 @@ class TolerancesReader:
         except GrammarError as error:
             self._report(bound, bound_path, str(error), error.hint)
             return
-        yield Tolerance(
+        tolerance = Tolerance(
             tier=info.tier,
             metric=info.name,
             op=parsed.op,
@@ -84,8 +91,35 @@ class TolerancesReader:
             relative=parsed.relative,
             subjects=subjects,
             text=text,
+            mode=mode,
             where=bound.position,
         )
+        if mode is Mode.CERTIFY and not may_certify(tolerance):
+            self._report(
+                bound,
+                bound_path,
+                "only an upper bound between 0 and 100 pp can be certified",
+                "mode: exact compares the measured drop, also with the baseline's",
+            )
+            return
+        yield tolerance
+
+    def _mode(self, node: Mapping, info: MetricInfo, path: Path) -> Mode:
+        written = node.entries.get("mode")
+        if written is None:
+            return Mode.AUTO
+        value = plain(written)
+        if not info.has_interval:
+            known = [other.name for other in CATALOGUE if other.has_interval]
+            message = f"{info.name} has no mode, only {one_of(known)} have"
+            self._report(written, (*path, "mode"), message)
+        elif value in tuple(Mode):
+            return Mode(value)
+        else:
+            message = f"expected {one_of(list(Mode))}, found {describe(value)}"
+            near = did_you_mean(value, list(Mode)) if isinstance(value, str) else ""
+            self._report(written, (*path, "mode"), message, near)
+        return Mode.AUTO
 
     def _subjects(self, node: Mapping, info: MetricInfo, path: Path) -> str | None:
         for key in node.entries:
@@ -95,7 +129,7 @@ class TolerancesReader:
                         position=node.keys[key],
                         path=dotted((*path, key)),
                         message=f"unknown key '{key}'",
-                        hint=did_you_mean(key, _KEYS) or "expected bound or subjects",
+                        hint=did_you_mean(key, _KEYS) or "expected bound, subjects or mode",
                     )
                 )
         subjects = node.entries.get("subjects")
