@@ -58,6 +58,20 @@ class TorchSession:
         outputs = self._forward(self._tensors(inputs))
         return {name: as_float32(tensor) for name, tensor in outputs.items()}
 
+    def run_channels_last(self, inputs: TensorMap) -> TensorMap:
+        """As ``run``, with the channels of every input of four or five axes last in memory."""
+        import torch
+
+        formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+        given = tuple(
+            tensor.contiguous(memory_format=formats[tensor.ndim])
+            if tensor.ndim in formats
+            else tensor
+            for tensor in self._tensors(inputs)
+        )
+        outputs = self._forward(given)
+        return {name: as_float32(tensor) for name, tensor in outputs.items()}
+
     def layers(self, inputs: TensorMap) -> tuple[LayerRow, ...]:
         """See ``Session.layers``.
 

@@ -18,6 +18,7 @@ from gate.judge.latency import judge_timed
 from gate.judge.layers import unobservable
 from gate.judge.localise import first_bad_layer
 from gate.judge.measure import measure
+from gate.judge.probes import probes
 from gate.judge.soundness import soundness
 from gate.judge.suspicion import suspicion
 from gate.judge.wording import names
@@ -38,6 +39,7 @@ def judge(case: Case, observation: Observation, baseline: BaselineLookup) -> Ver
         checks += contract(case, observation, comparison.baseline)
     for tolerance in case.tolerances:
         checks += judge_timed(case, tolerance, observation, measured, comparison)
+    checks += probes(case, observation)
     bad = first_bad_layer(checks, measured, comparison)
     return Verdict(
         case_id=case.id,

@@ -19,6 +19,7 @@ from typing import Any
 from gate.core.case import Case, Plan
 from gate.core.observation import RunFailure
 from gate.core.result import CaseResult
+from gate.run.crashes import crashed_probe
 from gate.run.ending import result_of
 from gate.run.events import (
     CacheUsed,
@@ -30,7 +31,7 @@ from gate.run.events import (
     Waiting,
 )
 from gate.run.flips import take_over
-from gate.run.job import ANSWER_FILE, JOB_FILE, Job, write_record
+from gate.run.job import ANSWER_FILE, JOB_FILE, CrashedProbe, Job, write_record
 from gate.run.process import Cancel, Limits, Watch
 from gate.run.settings import RunSettings
 from gate.run.store import RunStore
@@ -148,7 +149,7 @@ class _Run:
         self._events.put(CaseStarted(case_id=case.id, index=index, total=len(self._cases)))
         return self._observe(case)
 
-    def _observe(self, case: Case) -> CaseResult:
+    def _observe(self, case: Case, crashed: tuple[CrashedProbe, ...] = ()) -> CaseResult:
         settings = self._settings
         work = self._store.make_work_dir(case.id)
         job = Job(
@@ -160,6 +161,9 @@ class _Run:
             jobs=settings.jobs,
             mutation=settings.mutations.get(case.id),
             pictures=settings.pictures,
+            keep_candidates=settings.keep_candidates,
+            given_candidates=settings.given_candidates,
+            crashed_probes=crashed,
         )
         write_record(work / JOB_FILE, job)
         watch = Watch(
@@ -176,9 +180,14 @@ class _Run:
         )
         try:
             result = result_of(job, watch.run(), work / ANSWER_FILE)
-            return self._with_flips(result, job, work)
+            result = self._with_flips(result, job, work)
         finally:
             shutil.rmtree(work, ignore_errors=True)
+        crash = crashed_probe(result.failure)
+        if crash is None or crash in crashed:
+            return result
+        # A side that crashes in a probe is a fact about it; what else there is to see is still wanted.
+        return self._observe(case, (*crashed, crash))
 
     def _with_flips(self, result: CaseResult, job: Job, work: Path) -> CaseResult:
         """Store the flipped samples that the worker left; what is wrong with them is a note."""

@@ -30,6 +30,16 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CrashedProbe:
+    """One side of a hostile probe that ended a worker: known, and not to be tried again."""
+
+    probe: str
+    side: str
+    """``reference`` or ``candidate``."""
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """One case to observe."""
 
@@ -45,6 +55,9 @@ class Job:
     """What a drill changes in this run; None for every other run."""
     pictures: bool = True
     """Keep small pictures of samples that flip, where inputs are images."""
+    keep_candidates: Path | None = None
+    given_candidates: Path | None = None
+    crashed_probes: tuple[CrashedProbe, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
