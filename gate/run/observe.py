@@ -23,7 +23,9 @@ from gate.metrics.elementwise import relative_mse_percent
 from gate.models.base import LoadedModel, ModelError
 from gate.run.announce import Announcer
 from gate.run.cache import Cache
+from gate.run.crashes import together
 from gate.run.flips import collector, hand_over
+from gate.run.hostile import run_probes
 from gate.run.identity import entry_sources, gate_sources, installed_versions
 from gate.run.job import Job
 from gate.run.locks import Machine
@@ -105,6 +107,8 @@ class _Run:
             notes=self._notes,
             mutator=self._mutator,
             probes=lambda: [_first(evaluation, count) for count in MUTATION_PROBES],
+            keep=self._job.keep_candidates,
+            given=self._job.given_candidates,
         )
         prepared = workshop.prepare(native, calibration)
         announcer.enter("open")
@@ -117,6 +121,15 @@ class _Run:
         announcer.enter("numerical")
         numerical = self._numerical(prepared, reference, candidate, evaluation)
         hand_over(self._work, self._job, self._flips.result())
+        probes = run_probes(
+            case,
+            reference=lambda: reference.session,
+            candidate=candidate,
+            evaluation=evaluation,
+            calibration=calibration,
+            announcer=announcer,
+            crashed=self._job.crashed_probes,
+        )
         layers = device = None
         if Tier.LAYERS in case.tiers:
             announcer.enter("layers")
@@ -151,7 +164,8 @@ class _Run:
             timing=device.timing if device is not None else None,
             resources=device.resources if device is not None else None,
             notes=(*self._notes, *numerical.notes),
-            stage_seconds={stage: round(s, 3) for stage, s in announcer.seconds.items()},
+            stage_seconds={s: round(spent, 3) for s, spent in together(announcer.seconds).items()},
+            probes=probes,
         )
 
     def _start_probe(self, prepared: Prepared, evaluation: SampleSet) -> Probe | None:
