@@ -57,13 +57,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"seconds a case for --shard (default: {COSTS_FILE} of the project, else estimated)",
     )
     parser.add_argument(
-        "--baseline",
+        "--baseline-policy",
         choices=["require", "record", "ignore"],
         metavar="POLICY",
         help="require, record or ignore baselines, whatever the specs say",
     )
     parser.add_argument(
         "--no-cache", action="store_true", help="neither read nor keep cached artifacts"
+    )
+    parser.add_argument(
+        "--keep-candidates",
+        type=Path,
+        metavar="DIR",
+        help="copy every candidate to DIR, for --candidates of another run",
+    )
+    parser.add_argument(
+        "--candidates",
+        type=Path,
+        metavar="DIR",
+        help="run the candidates of DIR instead of making them here",
     )
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="folder of the run (default: one in .gate/runs)"
@@ -84,8 +96,8 @@ def run(args: argparse.Namespace) -> int:
         planned = plan(load_specs(args.paths), args.select)
         if args.tier:
             planned = only_tiers(planned, frozenset(map(Tier, args.tier)))
-        if args.baseline is not None:
-            planned = with_policy(planned, args.baseline)
+        if args.baseline_policy is not None:
+            planned = with_policy(planned, args.baseline_policy)
         part = _part(planned, args) if args.shard is not None else None
     except (SpecError, SelectError, CostsError) as error:
         complain(error)
@@ -156,6 +168,8 @@ def _results(planned: Plan, part: Part | None, args: argparse.Namespace) -> list
         run_dir=use_run(args.out) if args.out else create_run(root / ".gate" / "runs"),
         cache_dir=None if args.no_cache else default_cache_dir(root),
         jobs=args.jobs,
+        keep_candidates=args.keep_candidates and args.keep_candidates.absolute(),
+        given_candidates=args.candidates and args.candidates.absolute(),
         part=part,
     )
     order = {case.id: index for index, case in enumerate(planned.cases)}

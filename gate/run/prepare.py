@@ -21,6 +21,7 @@ from gate.models.conversions import convert, convertible
 from gate.quantize.base import QuantizeError, Quantizer
 from gate.run.announce import Announcer
 from gate.run.cache import Cache
+from gate.run.candidates import keep_candidate, kept_candidate
 from gate.run.identity import entry_sources, gate_sources, installed_versions
 from gate.run.mutation import UNCHANGED, Mutator, Site
 
@@ -57,8 +58,11 @@ class Workshop:
         notes: list[str],
         mutator: Mutator = UNCHANGED,
         probes: Callable[[], Sequence[TensorMap]] = list,
+        keep: Path | None = None,
+        given: Path | None = None,
     ) -> None:
-        """``probes`` gives inputs on which a planted fault must show."""
+        """``probes`` gives inputs on which a planted fault must show; candidates are copied to
+        ``keep`` and, where it is set, taken from ``given`` instead of being made."""
         self._case = case
         self._cache = cache
         self._announcer = announcer
@@ -66,6 +70,8 @@ class Workshop:
         self._notes = notes
         self._mutator = mutator
         self._probes = probes
+        self._keep = keep
+        self._given = given
         self._quantizer: Quantizer = plugins.load("quantizers", case.quantization.method)
         self._backend: Backend = plugins.load("backends", case.target.backend)
 
@@ -181,6 +187,14 @@ class Workshop:
         )
 
     def _candidate(self, base: LoadedModel, calibration: SampleSet | None) -> Artifact:
+        if self._given is not None:
+            return kept_candidate(self._given, self._case.id)
+        artifact = self._made(base, calibration)
+        if self._keep is not None:
+            keep_candidate(self._keep, self._case.id, artifact)
+        return artifact
+
+    def _made(self, base: LoadedModel, calibration: SampleSet | None) -> Artifact:
         if self._case.quantization.method in UNCACHED_METHODS or self._mutator.changes_making:
             return self._quantize(base, calibration, self._folder("candidate"))
         with self._cache.slot("artifact", self._key(base, calibration)) as slot:

@@ -36,6 +36,10 @@ class RunSettings:
     """Case id -> what a drill changes in its run."""
     pictures: bool = True
     """Keep small pictures of samples whose answer flips, for reports."""
+    keep_candidates: Path | None = None
+    """Folder to copy every candidate to, for another stack of versions to run."""
+    given_candidates: Path | None = None
+    """Folder of such copies, run in place of candidates made here."""
     part: Part | None = None
     """Set where the plan is one shard of a whole, which is stored with the run."""
 
