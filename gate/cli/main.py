@@ -21,6 +21,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "lint": ("gate.cli.lint", "check spec files"),
     "baseline": ("gate.cli.baseline", "update, show, diff, verify or prune baselines"),
     "drill": ("gate.cli.drill", "plant faults into candidates: would the specs notice?"),
+    "tune-tolerances": (
+        "gate.cli.tune_tolerances",
+        "propose bounds from measured noise and planted faults, as a diff",
+    ),
     "doctor": ("gate.cli.doctor", "say which backends and quantizers work here, and why not"),
     "metrics": ("gate.cli.metrics", "list every metric with unit, direction and formula"),
     "schema": ("gate.cli.schema", "print the JSON Schema of specs"),

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from gate.core.status import Tier
+from gate.core.tolerance import Op
 from gate.core.verdict import Measurement
-from gate.drill.noise import Noise, demanding, worse_by
+from gate.drill.noise import Noise, demanding, relative, worse_by
 from gate.metrics.catalogue import BY_NAME
 
 MARGIN = 0.8
@@ -111,13 +112,18 @@ def rounded(value: float, *, least: float) -> float:
 
 def baseline_bound(shift: Shift, allowed: float) -> str:
     """``>= baseline - 1.6 dB``; the metric that is met or not is simply demanded."""
-    info = BY_NAME[shift.tier, shift.metric]
+    percent = relative(shift.tier, shift.metric) and shift.healthy != 0.0
+    if percent:
+        allowed = rounded(100.0 * allowed / abs(shift.healthy), least=0.0)
+    return offset_text(shift.tier, shift.metric, allowed, percent=percent)
+
+
+def offset_text(tier: Tier, metric: str, allowed: float, *, percent: bool) -> str:
+    """``<= baseline + 30 %``: as bad as the baseline, and ``allowed`` worse."""
+    info = BY_NAME[tier, metric]
     if info.unit == "bool":
         return "true"
-    op = demanding(shift.tier, shift.metric)
-    sign = "+" if op.value == "<=" else "-"
-    unit = "pp" if info.unit == "%" else info.unit
-    if info.unit in ("B", "ms", "fps", "x"):
-        percent = 100.0 * allowed / abs(shift.healthy) if shift.healthy else allowed
-        return f"{op} baseline {sign} {rounded(percent, least=0.0):g} %"
-    return f"{op} baseline {sign} {allowed:g} {unit}".rstrip()
+    op = demanding(tier, metric)
+    sign = "+" if op is Op.LE else "-"
+    unit = "%" if percent else ("pp" if info.unit == "%" else info.unit)
+    return f"{op} baseline {sign} {allowed:.12g} {unit}".rstrip()

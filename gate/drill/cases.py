@@ -17,7 +17,7 @@ from gate.run.mutation import Mutation
 MARK = "!"
 """Between a case's id and the name of the fault, in the id of a mutated run."""
 
-UNTIMED = frozenset({"top1", "top5", "top1_drop", "top5_drop", "size", "size_ratio"})
+UNTIMED = frozenset({"top1", "top5", "top1_drop", "top5_drop", "new_flips", "size", "size_ratio"})
 """Device metrics that need neither a clock nor a process of their own."""
 TIMED = frozenset(
     info.name for info in CATALOGUE if info.tier is Tier.DEVICE and info.name not in UNTIMED

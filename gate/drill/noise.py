@@ -18,7 +18,16 @@ SIGMAS = 4.0
 # differ at all: 1 dB, as recordings of healthy runs suggest, and its like for other units.
 _LEAST_BY_UNIT = {"dB": 1.0, "pp": 0.25, "bool": 0.5}
 _LEAST_RELATIVE = {
-    **dict.fromkeys(("relative_mse", "worst_channel_nmse", "kl_divergence"), 0.26),  # 1 dB of power
+    # 1 dB of power
+    **dict.fromkeys(
+        (
+            "relative_mse",
+            "worst_channel_nmse",
+            "isolated_worst_channel_nmse",
+            "kl_divergence",
+        ),
+        0.26,
+    ),
     "max_abs_error": 0.12,  # 1 dB of amplitude
     "size": 0.01,
     "size_ratio": 0.01,
@@ -29,6 +38,7 @@ _LEAST_RELATIVE = {
 }
 _LEAST = {
     "bias": 0.5,
+    "isolated_bias": 0.5,
     "top1": 0.25,
     "top5": 0.25,
     "top1_agreement": 0.5,
@@ -36,6 +46,8 @@ _LEAST = {
     "int8_params": 0.1,
     "int8_macs": 0.1,
     "float_layers": 0.5,
+    "new_flips": 0.5,
+    "slowdown": 2.0,
 }
 _LEAST_RELATIVE_DEFAULT = 0.05
 
@@ -69,6 +81,13 @@ def least_band(tier: Tier, metric: str, healthy: float) -> float:
     if metric == "cosine":
         return 0.26 * max(1.0 - healthy, 1e-6)
     return _LEAST_RELATIVE.get(metric, _LEAST_RELATIVE_DEFAULT) * max(abs(healthy), 1e-12)
+
+
+def relative(tier: Tier, metric: str) -> bool:
+    """Whether an offset from the baseline reads best in per cent of it: powers and costs, which
+    differ by orders of magnitude between layers and models."""
+    info = BY_NAME[tier, metric]
+    return info.unit not in ("dB", "pp", "bool") and metric not in _LEAST and metric != "cosine"
 
 
 def noise_of(runs: Sequence[Iterable[Measurement]]) -> Noise:

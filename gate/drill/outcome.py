@@ -9,7 +9,7 @@ from enum import StrEnum
 from gate.core.observation import Observation
 from gate.core.result import CaseResult, Planted
 from gate.core.status import Status, Tier
-from gate.core.verdict import Check, Verdict
+from gate.core.verdict import Check, Measurement, Verdict
 from gate.drill.advice import Advice, Shift, advise, shifts_of
 from gate.drill.base import Fault
 from gate.drill.noise import Noise
@@ -81,7 +81,9 @@ class FaultOutcome:
     """``Verdict.first_bad_layer``."""
     rightly_named: bool | None = None
     """None where the fault sits in no one layer."""
+    measured: tuple[Measurement, ...] = ()
     shifts: tuple[Shift, ...] = ()
+    """The worst subject of every metric, that which tells the fault best first."""
     advice: Advice | None = None
     """For faults that slipped through."""
     status: Status | None = None
@@ -194,9 +196,11 @@ def outcome_of(
     if not caught and fault.changes != "cost" and same(observation, healthy):
         reason = "planted, and every number that was observed is that of the healthy run"
         return replace(given, finding=Finding.EQUIVALENT, reason=reason)
-    shifts = shifts_of(measure(healthy), measure(observation), noise or Noise())
+    measured = tuple(measure(observation))
+    shifts = shifts_of(measure(healthy), measured, noise or Noise())
     return replace(
         given,
+        measured=measured,
         rightly_named=_rightly_named(planted, given.named, observation),
         shifts=shifts,
         advice=None if caught else advise(shifts),
