@@ -1,6 +1,6 @@
 """pytest plugin: with ``--gate``, spec files are collected and every tier of every case is an item.
 
-Without the option it declares four options and does nothing else: everything beyond pytest is imported
+Without the option it declares its options and does nothing else: everything beyond pytest is imported
 where it is first needed.
 """
 
@@ -47,6 +47,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=[],
         metavar="GLOB",
         help="only cases whose id (spec/quantization@target) matches; may be given several times",
+    )
+    group.addoption(
+        "--gate-allow-inconclusive",
+        action="store_true",
+        help="skip, rather than fail, a tier whose verdict is inconclusive",
     )
 
 
@@ -298,6 +303,11 @@ class GateItem(pytest.Item):
         if part.status in (Status.SKIPPED, Status.NOT_COMPARABLE):
             # Told at the place in the spec, not at this line.
             raise pytest.skip.Exception(_skip_reason(part), _use_item_location=True)
+        if part.status is Status.INCONCLUSIVE and self.config.getoption(
+            "--gate-allow-inconclusive"
+        ):
+            reason = f"inconclusive, which is allowed: {_first_line(part)}"
+            raise pytest.skip.Exception(reason, _use_item_location=True)
         if part.status is not Status.PASS:
             raise TierNotPassedError(_failure_text(verdict, part))
 
@@ -330,7 +340,10 @@ def _properties(part: TierOutcome) -> Iterable[tuple[str, str]]:
         measured = check.measurement
         if measured is not None and measured.value is not None:
             name = f"{measured.metric}[{measured.subject}]"
-            yield name, f"{measured.value!r} {measured.unit}".rstrip()
+            values = {"": measured.value, ".low": measured.low, ".high": measured.high}
+            for suffix, value in values.items():
+                if value is not None:
+                    yield name + suffix, f"{value!r} {measured.unit}".rstrip()
 
 
 def _skip_reason(part: TierOutcome) -> str:
@@ -338,17 +351,23 @@ def _skip_reason(part: TierOutcome) -> str:
     return part.note or "; ".join(dict.fromkeys(told))
 
 
+def _first_line(part: TierOutcome) -> str:
+    """What decided this tier."""
+    from gate.report.explain import check_line
+
+    decisive = next((check for check in part.checks if check.status is part.status), None)
+    return part.note or (check_line(decisive) if decisive is not None else "")
+
+
 def _failure_text(verdict: Verdict, part: TierOutcome) -> str:
     """Why the tier did not pass, its checks that did not, and what a crashed worker last printed."""
     from gate.report.checks import check_table
-    from gate.report.explain import Topic, check_line, explain
+    from gate.report.explain import Topic, explain
     from gate.report.style import Style
     from gate.report.text import tail
 
     # pytest's own summary shows the first line.
-    decisive = next((check for check in part.checks if check.status is part.status), None)
-    first = part.note or (check_line(decisive) if decisive is not None else "")
-    lines = [f"{part.status}: {first}", f"case: {verdict.case_id}"]
+    lines = [f"{part.status}: {_first_line(part)}", f"case: {verdict.case_id}"]
     for line in explain(verdict):
         if line.topic in (Topic.LAYER, Topic.BASELINE, Topic.NOTE):
             lines.append(f"{line.topic}: {line.text}")

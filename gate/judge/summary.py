@@ -54,6 +54,10 @@ def summarize(
     counts = {status: statuses.count(status) for status in Status}
     interrupted = any(v.failure is not None and v.failure.kind == "interrupted" for v in verdicts)
     because = _because(counts, len(statuses), require=require)
+    allowed = counts[Status.INCONCLUSIVE] if allow_inconclusive else 0
+    if allowed:
+        said = f"{count(allowed, 'case')} inconclusive, which counts as passed"
+        because = "; ".join(filter(None, (f"{said} (--allow-inconclusive)", because)))
     if require:
         statuses = [Status.FAIL if s in _OPEN else s for s in statuses]
     if allow_inconclusive:

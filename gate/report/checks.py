@@ -8,7 +8,7 @@ from gate.core.status import Status
 from gate.core.verdict import Check
 from gate.judge.wording import count
 from gate.report.explain import remark
-from gate.report.format import apart, demand, quantity
+from gate.report.format import apart, demand, quantity, span
 from gate.report.grid import grid
 from gate.report.style import Style
 from gate.report.text import one_line
@@ -40,11 +40,19 @@ def check_table(checks: Sequence[Check], style: Style, *, failing_only: bool = F
     lines.extend(
         f"{check.tier}.{check.rule} ({one_line(check.subject)}): {said}"
         for check in shown
-        if check.status is not Status.PASS and (said := remark(check))
+        if (said := _said(check))
     )
     if len(shown) < len(checks):
         lines.append(f"{count(len(checks) - len(shown), 'more check')} passed")
     return "\n".join(lines)
+
+
+def _said(check: Check) -> str:
+    """What a line below the table says: why a check did not pass, or what is behind its value."""
+    if check.status is not Status.PASS:
+        return remark(check)
+    detail = one_line(check.measurement.detail) if check.measurement is not None else ""
+    return "; ".join(part for part in (remark(check), detail) if part) if detail else ""
 
 
 def _row(check: Check, style: Style) -> list[str]:
@@ -53,6 +61,8 @@ def _row(check: Check, style: Style) -> list[str]:
     value, bound = apart(measured.value if measured is not None else None, check.bound, unit)
     if measured is not None and measured.value is None:
         value = "none"
+    elif measured is not None and measured.low is not None and measured.high is not None:
+        value += f" {span(measured.low, measured.high, unit)}"
     return [
         style.paint(check.status.value, check.status.value),
         check.tier.value,

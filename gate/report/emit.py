@@ -93,7 +93,13 @@ def emit(
     if options.junit is not None:
         from gate.report import junit
 
-        written &= _write(options.junit, junit.render(verdicts, results, require=options.require))
+        document = junit.render(
+            verdicts,
+            results,
+            require=options.require,
+            allow_inconclusive=options.allow_inconclusive,
+        )
+        written &= _write(options.junit, document)
     if options.markdown is not None:
         from gate.report import markdown
 

@@ -14,6 +14,9 @@ class Figures:
     """Headline numbers, full precision; None where the case did not observe them."""
 
     top1_drop_pp: float | None = None
+    top1_drop_low_pp: float | None = None
+    """Interval of the drop in general, by the samples seen."""
+    top1_drop_high_pp: float | None = None
     relative_mse_percent: float | None = None
     """Of the worst output."""
     sqnr_db: float | None = None
@@ -32,8 +35,11 @@ def figures(result: CaseResult | None) -> Figures:
     def values(tier: Tier, metric: str) -> list[float]:
         return [m.value for m in measured.of(tier, metric) if m.value is not None]
 
+    drop = next(iter(measured.of(Tier.DEVICE, "top1_drop")), None)
     return Figures(
-        top1_drop_pp=max(values(Tier.DEVICE, "top1_drop"), default=None),
+        top1_drop_pp=drop.value if drop is not None else None,
+        top1_drop_low_pp=drop.low if drop is not None else None,
+        top1_drop_high_pp=drop.high if drop is not None else None,
         relative_mse_percent=max(values(Tier.NUMERICAL, "relative_mse"), default=None),
         sqnr_db=min(values(Tier.NUMERICAL, "sqnr"), default=None),
         speedup=min(values(Tier.DEVICE, "speedup"), default=None),

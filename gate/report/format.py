@@ -61,6 +61,19 @@ def apart(value: float | None, bound: float | None, unit: str) -> tuple[str, str
     return quantity(value, unit, digits=digits), quantity(bound, unit, digits=digits)
 
 
+def span(low: float, high: float, unit: str) -> str:
+    """Write an interval beside its value, whose unit it shares.
+
+    >>> span(-0.123456, 1.5, "pp")
+    '[-0.123 .. 1.5]'
+    """
+    ends = [quantity(end, unit) for end in (low, high)]
+    units = {end.partition(" ")[2] for end in ends}
+    if len(units) == 1:  # of one scale
+        ends = [end.partition(" ")[0] for end in ends]
+    return f"[{' .. '.join(ends)}]"
+
+
 def demand(tolerance: Tolerance | None, bound: str) -> str:
     """What was asked for, with the number that came out of a baseline or reference anchor."""
     if tolerance is None:

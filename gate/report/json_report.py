@@ -16,6 +16,7 @@ from gate import __version__
 from gate.core.canonical import JsonValue
 from gate.core.case import Case, NotApplicable
 from gate.core.convert import to_plain
+from gate.core.flipped import FlipsCompared
 from gate.core.observation import Observation
 from gate.core.result import CaseResult
 from gate.core.verdict import Check, Verdict
@@ -80,6 +81,7 @@ def _case(verdict: Verdict, result: CaseResult | None) -> dict[str, JsonValue]:
         "expected_metrics": list(verdict.expected_metrics),
         "baseline_note": verdict.baseline_note,
         "notes": list(verdict.notes),
+        "flips": {entry.metric: _flips(entry) for entry in verdict.flips},
         "run": _run(result.observation, result.case)
         if result is not None and result.observation
         else None,
@@ -105,6 +107,17 @@ def _check(check: Check) -> dict[str, JsonValue]:
         "where": str(tolerance.where) if tolerance is not None and tolerance.where else None,
         "baseline": check.baseline,
         "message": check.message,
+    }
+
+
+def _flips(flips: FlipsCompared) -> dict[str, JsonValue]:
+    """Samples by their place in the evaluation set; null where there is nothing to compare with."""
+    known = flips.accepted is not None
+    return {
+        "lost": list(flips.now.lost),
+        "gained": list(flips.now.gained),
+        "new": list(flips.new) if known else None,
+        "gone": list(flips.gone) if known else None,
     }
 
 

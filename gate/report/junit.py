@@ -7,7 +7,7 @@ under the name ``<quantization>@<target>::<tier>::<metric>[<subject>]``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from xml.etree import ElementTree as ET
 
 from gate.core.result import CaseResult
@@ -28,18 +28,27 @@ _ELEMENT = {
     # No result that a server knows says "in part"; what passed is in the text of the skip.
     Status.NOT_COMPARABLE: "skipped",
 }
+_UNJUDGED = (Status.SKIPPED, Status.NOT_COMPARABLE)
 
 
 def render(
-    verdicts: Sequence[Verdict], results: Sequence[CaseResult], *, require: bool = False
+    verdicts: Sequence[Verdict],
+    results: Sequence[CaseResult],
+    *,
+    require: bool = False,
+    allow_inconclusive: bool = False,
 ) -> str:
-    """Write the report as an XML document; with ``require`` a skipped case is a failed one."""
+    """Write the report as an XML document; with ``require`` a skipped case is a failed one, and with
+    ``allow_inconclusive`` an inconclusive one a skipped one: servers know no other word for it."""
+    elements = dict(_ELEMENT)
+    if allow_inconclusive:
+        elements[Status.INCONCLUSIVE] = "skipped"
     by_id = {result.case.id: result for result in results}
     grouped: dict[str, list[tuple[Verdict, CaseResult]]] = {}
     for verdict in verdicts:
         result = by_id[verdict.case_id]
         grouped.setdefault(result.case.spec_path, []).append((verdict, result))
-    suites = [_suite(path, members, require=require) for path, members in grouped.items()]
+    suites = [_suite(path, members, elements, require=require) for path, members in grouped.items()]
     root = ET.Element("testsuites", name="gate")
     for count in ("tests", "failures", "errors"):
         root.set(count, str(sum(int(suite.get(count, "0")) for suite in suites)))
@@ -50,7 +59,11 @@ def render(
 
 
 def _suite(
-    path: str, members: Sequence[tuple[Verdict, CaseResult]], *, require: bool
+    path: str,
+    members: Sequence[tuple[Verdict, CaseResult]],
+    elements: Mapping[Status, str],
+    *,
+    require: bool,
 ) -> ET.Element:
     suite = ET.Element("testsuite", name=clean(path))
     properties = ET.SubElement(suite, "properties")
@@ -63,7 +76,10 @@ def _suite(
         for place, part in enumerate(parts):
             # A case runs once for all its tiers: its time is counted once, with the first.
             seconds = spent if place == 0 else 0.0
-            suite.append(_testcase(path, pair, verdict, part, seconds, require=require))
+            element = elements.get(part.status)
+            if require and part.status is verdict.status and part.status in _UNJUDGED:
+                element = "failure"
+            suite.append(_testcase(path, pair, verdict, part, spent=seconds, element=element))
             for check in part.checks:
                 _add_property(properties, pair, check)
     cases = suite.findall("testcase")
@@ -79,20 +95,25 @@ def _add_property(properties: ET.Element, pair: str, check: Check) -> None:
     if measured is None or measured.value is None:
         return
     name = f"{pair}::{measured.tier}::{measured.metric}[{one_line(measured.subject)}]"
-    ET.SubElement(
-        properties, "property", name=name, value=f"{measured.value!r} {measured.unit}".rstrip()
-    )
+    values = {"": measured.value, ".low": measured.low, ".high": measured.high}
+    for suffix, value in values.items():
+        if value is not None:
+            text = f"{value!r} {measured.unit}".rstrip()
+            ET.SubElement(properties, "property", name=name + suffix, value=text)
 
 
 def _testcase(
-    path: str, pair: str, verdict: Verdict, part: TierOutcome, spent: float, *, require: bool
+    path: str,
+    pair: str,
+    verdict: Verdict,
+    part: TierOutcome,
+    *,
+    spent: float,
+    element: str | None,
 ) -> ET.Element:
     case = ET.Element(
         "testcase", classname=clean(path), name=f"{pair}::{part.tier}", time=_time(spent)
     )
-    refused = require and verdict.status in (Status.SKIPPED, Status.NOT_COMPARABLE)
-    refused = refused and part.status is verdict.status
-    element = "failure" if refused else _ELEMENT.get(part.status)
     if element is not None:
         message, text = _reason(verdict, part)
         told = ET.SubElement(case, element, type=part.status.value, message=message)

@@ -12,8 +12,8 @@ from gate.core.verdict import Verdict
 from gate.judge.wording import count
 from gate.report.checks import check_table
 from gate.report.explain import Topic, explain
-from gate.report.figures import figures
-from gate.report.format import quantity
+from gate.report.figures import Figures, figures
+from gate.report.format import quantity, span
 from gate.report.outcome import SEVERITY, Outcome, counts_line, outcome, spaced
 from gate.report.style import Style
 from gate.report.text import clean, one_line, tail
@@ -89,13 +89,20 @@ def _row(verdict: Verdict, result: CaseResult | None) -> str:
         _MARK[outcome(verdict)],
         _escaped(verdict.case_id),
         *words,
-        quantity(numbers.top1_drop_pp, "pp"),
+        _escaped(_drop(numbers)),
         quantity(numbers.sqnr_db, "dB"),
         quantity(numbers.relative_mse_percent, "%"),
         quantity(numbers.speedup, "x"),
         quantity(numbers.size_ratio, "x"),
     ]
     return f"| {' | '.join(cells)} |"
+
+
+def _drop(numbers: Figures) -> str:
+    """The top-1 drop on these samples, and in general."""
+    text = quantity(numbers.top1_drop_pp, "pp")
+    low, high = numbers.top1_drop_low_pp, numbers.top1_drop_high_pp
+    return text if low is None or high is None else f"{text} {span(low, high, 'pp')}"
 
 
 def _details(verdict: Verdict) -> str:
