@@ -13,6 +13,10 @@ from gate.core.tensors import Array, TensorMap
 SATURATION = 4.0
 """Factor on samples that takes them far beyond any calibrated range."""
 
+CLIPS = (1.0, 2.0)
+"""Multiples of the calibrated range that a quantized input clips at: codes of eight bits that are
+calibrated to seven (``reduce_range``) reach twice as far."""
+
 RANDOM_ROWS = 4
 _DENORMAL = {"float64": 1e-310, "float32": 1e-40, "float16": 6e-8}
 """Below the smallest normal number of the type: 2.2e-308, 1.2e-38, 6.1e-5."""
@@ -99,16 +103,19 @@ def saturating(material: Material) -> TensorMap:
     }
 
 
-def clipped(inputs: TensorMap, material: Material) -> TensorMap:
-    """Floating-point inputs clipped to their ranges, as a quantized input would be."""
-    return {
-        name: np.clip(value, material.ranges[name].low, material.ranges[name].high).astype(
-            value.dtype
-        )
-        if value.dtype.kind == "f"
-        else value
-        for name, value in inputs.items()
-    }
+def clipped(inputs: TensorMap, material: Material, factor: float) -> TensorMap:
+    """Floating-point inputs clipped to ``factor`` times their ranges, as a quantized input would be."""
+    made: dict[str, Array] = {}
+    for name, value in inputs.items():
+        made[name] = value
+        if value.dtype.kind == "f":
+            limits = material.ranges[name]
+            middle, half = (limits.low + limits.high) / 2, (limits.high - limits.low) / 2
+            # A range that begins at zero is widened upwards: below zero there is nothing to store.
+            low = 0.0 if limits.low == 0.0 else middle - factor * half
+            high = limits.high * factor if limits.low == 0.0 else middle + factor * half
+            made[name] = np.clip(value, low, high).astype(value.dtype)
+    return made
 
 
 def denormals(material: Material) -> TensorMap:

@@ -108,23 +108,23 @@ class _Probe:
     def _saturating(self) -> ProbeObserved:
         """Clipped is what a quantized input is, not clipped what a dynamic one or a float layer is."""
         inputs = made.saturating(self._material)
-        plain = self._compared(inputs, f"samples {made.SATURATION:g} times as large")
-        if not plain.outputs:
-            return plain
-        reference = self._run(REFERENCE, made.clipped(inputs, self._material))
+        best = self._compared(inputs, f"samples {made.SATURATION:g} times as large")
         candidate = self._run(CANDIDATE, inputs)
-        if isinstance(reference, str) or isinstance(candidate, str):
-            return plain
-        errors = compare(reference, candidate)
-        if isinstance(errors, str) or _noise(errors) >= _noise(plain.outputs):
-            return replace(
-                plain, detail=f"{plain.detail}; nearer to the reference without clipping"
-            )
-        return replace(
-            plain,
-            outputs=errors,
-            detail=f"{plain.detail}; nearer to the reference on clipped inputs",
-        )
+        for factor in made.CLIPS:
+            reference = self._run(REFERENCE, made.clipped(inputs, self._material, factor))
+            if not best.outputs or isinstance(reference, str) or isinstance(candidate, str):
+                return best
+            errors = compare(reference, candidate)
+            if not isinstance(errors, str) and _noise(errors) < _noise(best.outputs):
+                detail = (
+                    f"samples {made.SATURATION:g} times as large, the reference on inputs clipped"
+                )
+                best = replace(
+                    best,
+                    outputs=errors,
+                    detail=f"{detail} at {factor:g} times the calibrated range",
+                )
+        return best
 
     def _batches(self) -> ProbeObserved:
         fixed = [
