@@ -20,6 +20,7 @@ import pytest
 
 from gate import plugins
 from gate.backends.base import BackendError
+from gate.backends.isolation import IsolatingSession
 from gate.core.artifact import Artifact, Format
 from gate.core.canonical import JsonValue
 from gate.core.convert import from_plain, to_plain
@@ -282,6 +283,42 @@ class BackendKit:
             stream.close()
         assert threading.active_count() == before
         np.testing.assert_array_equal(session.run(inputs)["output"], expected)
+
+    def test_a_layer_alone_computes_what_it_computes_in_place(
+        self,
+        plugin: Any,
+        model: LoadedModel,
+        artifact: Artifact,
+        target: TargetSpec,
+        inputs: TensorMap,
+    ) -> None:
+        """To the last bit, fed with the candidate's own activations; a session that cannot cut its
+        model into layers is none of ours."""
+        with plugin.open_candidate(artifact, model=model, target=target) as session:
+            if not isinstance(session, IsolatingSession):
+                pytest.skip("the backend runs no single layers")
+            rows = {row.name: row for row in session.layers(inputs)}
+            names = [row.capture for row in rows.values() if row.capture is not None]
+            captured = dict(session.capture(inputs, names))
+            pieces = session.isolate({name: array[:2] for name, array in inputs.items()}).pieces
+            assert set(pieces) == set(rows)
+            alone = 0
+            for name, piece in pieces.items():
+                if isinstance(piece, str):
+                    assert piece
+                    assert not rows[name].computes, f"{name}: {piece}"
+                    continue
+                operands = [
+                    inputs[operand.input]
+                    if operand.input is not None
+                    else captured[rows[operand.layer].capture]
+                    for operand in piece.operands
+                ]
+                found = piece.run(operands)
+                assert found.dtype == np.float32
+                np.testing.assert_array_equal(found, captured[rows[name].capture], err_msg=name)
+                alone += rows[name].computes
+        assert alone == 4
 
     def test_packed_bytes_count_the_weights(
         self, plugin: Any, model: LoadedModel, artifact: Artifact, target: TargetSpec

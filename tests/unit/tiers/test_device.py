@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gate.tiers.device import observe_timing
+from gate.tiers.device import observe_rounds
 
 if TYPE_CHECKING:
     from gate.core.tensors import TensorMap
@@ -34,35 +34,29 @@ class Timed:
 
 def test_rounds_turn_their_order_after_the_warm_up() -> None:
     log: list[str] = []
-    ticks: list[int] = []
-    seen = observe_timing(
-        Timed("A", log), Timed("B", log), INPUTS, warmup=3, rounds=5, tick=ticks.append
-    )
-    assert "".join(log) == "AAABBB" + "ABBAABBAAB"
-    assert ticks == [1, 2, 3, 4, 5]
-    assert (seen.batch, seen.warmup_rounds) == (3, 3)
-    series = (
-        seen.reference_wall_ns,
-        seen.candidate_wall_ns,
-        seen.reference_cpu_ns,
-        seen.candidate_cpu_ns,
-    )
-    assert all(len(values) == 5 for values in series)
+    seen = observe_rounds({"a": Timed("A", log), "b": Timed("B", log)}, INPUTS, warmup=3, rounds=3)
+    assert "".join(log) == "AAABBB" + "ABBA" + "BAAB" + "ABBA"
+    assert [len(series) for side in seen.values() for series in (side.wall, side.cpu)] == [6] * 4
+
+
+def test_three_models_are_each_first_middle_and_last_and_mirrored_in_every_round() -> None:
+    log: list[str] = []
+    sessions = {name: Timed(name, log) for name in "RCB"}
+    observe_rounds(sessions, INPUTS, warmup=0, rounds=3)
+    assert "".join(log) == "RCBBCR" + "CBRRBC" + "BRCCRB"
 
 
 def test_times_are_those_of_each_side_and_cpu_time_sees_no_sleep() -> None:
     log: list[str] = []
-    seen = observe_timing(
-        Timed("A", log, work=0.004),
-        Timed("B", log, sleep=0.012),
+    seen = observe_rounds(
+        {"a": Timed("A", log, work=0.004), "b": Timed("B", log, sleep=0.012)},
         INPUTS,
         warmup=0,
-        rounds=6,
-        tick=lambda _done: None,
+        rounds=3,
     )
-    assert min(seen.reference_cpu_ns) >= 4e6
-    assert min(seen.candidate_wall_ns) >= 12e6
-    assert median(seen.candidate_cpu_ns) < 4e6
+    assert min(seen["a"].cpu) >= 4e6
+    assert min(seen["b"].wall) >= 12e6
+    assert median(seen["b"].cpu) < 4e6
 
 
 def test_the_collector_is_off_while_timing_and_back_on_after() -> None:
@@ -73,8 +67,6 @@ def test_the_collector_is_off_while_timing_and_back_on_after() -> None:
             states.append(gc.isenabled())
             return super().run(inputs)
 
-    observe_timing(
-        Looks("A", []), Looks("B", []), INPUTS, warmup=0, rounds=2, tick=lambda _done: None
-    )
+    observe_rounds({"a": Looks("A", []), "b": Looks("B", [])}, INPUTS, warmup=0, rounds=1)
     assert states == [False] * 4
     assert gc.isenabled()
