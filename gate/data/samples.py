@@ -75,6 +75,8 @@ class ChosenSamples:
         self._dataset = dataset
         self._indices = tuple(indices)
         self._preprocess = preprocess
+        self._options = options
+        self._inputs = inputs
         self._meaning = canonical_json(
             {"preprocess": dict(options), "inputs": {k: asdict(v) for k, v in inputs.items()}}
         )
@@ -82,6 +84,41 @@ class ChosenSamples:
 
     def __len__(self) -> int:
         return len(self._indices)
+
+    @property
+    def dataset(self) -> Dataset:
+        """Where the samples come from."""
+        return self._dataset
+
+    @property
+    def indices(self) -> tuple[int, ...]:
+        """Chosen samples, in order."""
+        return self._indices
+
+    @property
+    def options(self) -> Options:
+        """The declared preprocessing."""
+        return self._options
+
+    def replaced(
+        self,
+        *,
+        dataset: Dataset | None = None,
+        indices: Sequence[int] | None = None,
+        options: Options | None = None,
+    ) -> ChosenSamples:
+        """The same samples, but for what is given.
+
+        Raises:
+            DataError: the options cannot apply to the model's inputs.
+        """
+        return ChosenSamples(
+            dataset or self._dataset,
+            self._indices if indices is None else indices,
+            self._preprocess if options is None else Preprocessor(options, self._inputs),
+            self._options if options is None else options,
+            self._inputs,
+        )
 
     def batches(self, size: int, *, limit: int | None = None) -> Iterator[Batch]:
         """Stream the samples in order; the last batch may be smaller.

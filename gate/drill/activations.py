@@ -10,7 +10,7 @@ import numpy as np
 from gate.drill.base import Injection, NotHere
 from gate.drill.onnx_edit import Edit, Slot
 from gate.drill.saturation import saturate
-from gate.drill.sites import Weight, Whole, at, weights, whole
+from gate.drill.sites import Node, Weight, Whole, at, nodes, weights, whole
 from gate.drill.stored import (
     Reading,
     Stored,
@@ -52,33 +52,71 @@ def zero_point_ignored(edit: Edit, reading: Reading, rng: Rng) -> str:
     return f"zero point {'of the run' if value is None else int(value.reshape(-1)[0])} -> 0"
 
 
-@at(behind_layers)
-def range_halved(edit: Edit, one: Stored, rng: Rng) -> str:
+def _ranges(edit: Edit) -> list[Stored | Reading]:
+    """Stored results of layers, and inputs whose range is taken at run time."""
+    at_run_time = [one for one in readings(edit) if one.form == "dynamic"]
+    return [*behind_layers(edit), *at_run_time]
+
+
+@at(_ranges)
+def range_halved(edit: Edit, one: Stored | Reading, rng: Rng) -> str:
     """Half as wide a range: larger values are clipped."""
     del rng
-    return _range(edit, one, 0.5)
+    if isinstance(one, Stored):
+        return _range(edit, one, 0.5)
+    quantize, x = _own_quantize(edit, one)
+    half = edit.constant(np.array(0.5, np.float32), "drill_half")
+    high = edit.add("Mul", [edit.add("ReduceMax", [x], keepdims=0), half])
+    low = edit.add("Mul", [edit.add("ReduceMin", [x], keepdims=0), half])
+    quantize.input[0] = edit.add("Max", [edit.add("Min", [x, high]), low])
+    return "input's range x 0.5"
 
 
-@at(behind_layers)
-def range_x8(edit: Edit, one: Stored, rng: Rng) -> str:
+@at(_ranges)
+def range_x8(edit: Edit, one: Stored | Reading, rng: Rng) -> str:
     """Eight times as wide a range: three bits lie idle."""
     del rng
-    return _range(edit, one, 8.0)
+    if isinstance(one, Stored):
+        return _range(edit, one, 8.0)
+    quantize, x = _own_quantize(edit, one)
+    eight = edit.constant(np.array(8, np.float32), "drill_eight")
+    fine = edit.add_many("DynamicQuantizeLinear", [x], 3)
+    step = edit.add("Mul", [fine[1], eight])
+    codes = edit.add("Round", [edit.add("Div", [x, step])])
+    quantize.input[0] = edit.add("Mul", [codes, step])
+    return "input's range x 8"
 
 
-@at(behind_layers)
-def requantize_scale(edit: Edit, one: Stored, rng: Rng) -> Injection:
+@at(_ranges)
+def requantize_scale(edit: Edit, one: Stored | Reading, rng: Rng) -> str | Injection:
     """Written with a scale 10 % larger than the one it is read with."""
     del rng
-    scale = edit.need(one.writer.scale)
-    edit.put(one.writer.scale, (scale * 1.1).astype(scale.dtype))
+    if isinstance(one, Reading):
+        quantize, _ = _own_quantize(edit, one)
+        factor = edit.constant(np.array(1 / 1.1, np.float32), "drill_factor")
+        scale = quantize.output[1]
+        edit.move_readers(scale, wrong := edit.fresh("drill_scale"))
+        edit.add("Mul", [scale, factor], wrong)
+        return "input read with scale / 1.1"
+    before = edit.need(one.writer.scale)
+    edit.put(one.writer.scale, (before * 1.1).astype(before.dtype))
     return Injection(layer=one.layer, detail="output scale x 1.1", also=reader_names(edit, one))
 
 
-@at(behind_layers)
-def clipped_at_6(edit: Edit, one: Stored, rng: Rng) -> str:
+def _with_relu(edit: Edit) -> list[Stored | Node]:
+    """Stored results of layers, and activations in floating point."""
+    return [*behind_layers(edit), *(n for n in nodes(edit) if n.node.op_type == "Relu")]
+
+
+@at(_with_relu)
+def clipped_at_6(edit: Edit, one: Stored | Node, rng: Rng) -> str:
     """What lies above 6 is cut off, as a ReLU6 would."""
     del rng
+    if isinstance(one, Node):
+        limits = [edit.constant(np.array(v, np.float32), "drill_limit") for v in (0, 6)]
+        one.node.op_type = "Clip"
+        one.node.input.extend(limits)
+        return "Relu -> Clip(0, 6)"
     low, high = one.real_range(edit)
     if low < 0:
         raise NotHere("it has no ReLU")
@@ -141,6 +179,16 @@ def output_nan(edit: Edit, place: Whole, rng: Rng) -> str:
         nan = edit.constant(np.array(np.nan, np.float32), "drill_nan")
         edit.add("Mul", [inner, nan], output)
     return f"scale of {output} is NaN"
+
+
+def _own_quantize(edit: Edit, reading: Reading) -> tuple[Any, str]:
+    """The node that quantizes a layer's input at run time, read by that layer alone, and its input."""
+    maker = edit.producer(reading.tensor.name)
+    if maker is None or maker.op_type != "DynamicQuantizeLinear":
+        raise NotHere("its input is not quantized right before it")
+    if len(edit.readers(maker.output[0])) > 1:
+        raise NotHere("other layers read its input as well")
+    return maker, str(maker.input[0])
 
 
 def _zero_point(edit: Edit, reading: Reading, offset: int) -> str:

@@ -8,7 +8,8 @@ point        injector
 artifact     :class:`ArtifactInjector`; ``gate.drill.plant.plant`` runs it on a candidate file,
              chooses the place by the generator and makes sure that something changed
 quantize     ``(recipe: Recipe, rng) -> Recipe``: other options, or other calibration samples
-data         ``(samples: SampleSet, rng) -> SampleSet``: other evaluation samples
+data         ``(samples: SampleSet, rng) -> SampleSet``: other evaluation samples; their digest
+             always differs, so that no cache mistakes them (but see ``Fault.silent``)
 runtime      ``(backend: Backend, rng) -> Backend``: the same runtime, worse
 reference    :class:`ArtifactInjector` on the *float* file, before it is quantized
 ===========  ==============================================================================
@@ -57,6 +58,9 @@ class Fault:
     changes: Literal["outputs", "structure", "cost"] = "outputs"
     """What is different at all: the numbers, or only how the model is built, or what it costs.
     A fault of the first kind that leaves every output as it was is an equivalent mutant."""
+    silent: bool = False
+    """Point ``data``: the code behind the declared preprocessing changed, so that a real run would
+    report the digest of the data that the baseline has."""
     stops: bool = False
     """True where the broken model may refuse to open or to run, which notices it as well."""
 

@@ -133,10 +133,10 @@ _DATA = _family(
     [
         ("labels_shuffled", "a tenth of the labels given to other samples", (_D,), {}),
         ("labels_off_by_one", "labels count from one", (_D,), {}),
-        ("other_decoder", "images decoded by another JPEG decoder", (_N, _D), {}),
-        ("other_interpolation", "images resized by another filter", (_N, _D), {}),
-        ("evaluation_bgr", "colour channels in reverse", (_N, _D), {}),
-        ("evaluation_unscaled", "the normalisation forgotten", (_N, _D), {}),
+        ("other_decoder", "images decoded by another JPEG decoder", (_N, _D), {"silent": True}),
+        ("other_interpolation", "images resized by another filter", (_N, _D), {"silent": True}),
+        ("evaluation_bgr", "colour channels in reverse", (_N, _D), {"silent": True}),
+        ("evaluation_unscaled", "the normalisation forgotten", (_N, _D), {"silent": True}),
     ],
 )
 

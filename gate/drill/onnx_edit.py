@@ -48,6 +48,9 @@ class Edit:
         self._taken = {name for node in self.graph.node for name in (*node.output, *node.input)}
         self._taken.update(self._tensors)
         self._shapes: dict[str, tuple[int | None, ...]] | None = None
+        self._producers: dict[str, Any] | None = None
+        self.added: list[str] = []
+        """Names of the nodes that were put in."""
 
     @property
     def nodes(self) -> list[Any]:
@@ -66,7 +69,11 @@ class Edit:
 
     def producer(self, tensor: str) -> Any | None:
         """The node that makes ``tensor``; None for inputs and constants."""
-        return next((node for node in self.graph.node if tensor and tensor in node.output), None)
+        if self._producers is None:
+            self._producers = {
+                name: node for node in self.graph.node for name in node.output if name
+            }
+        return self._producers.get(tensor)
 
     def readers(self, tensor: str) -> list[Slot]:
         """All operands that are ``tensor``."""
@@ -91,6 +98,13 @@ class Edit:
         """True for initializers and constants."""
         return name in self._tensors or name in self._inline
 
+    def is_fixed(self, name: str) -> bool:
+        """True for constants and for what is made of constants alone."""
+        if self.is_constant(name):
+            return True
+        maker = self.producer(name)
+        return maker is not None and all(self.is_fixed(given) for given in maker.input if given)
+
     def need(self, slot: Slot) -> Array:
         """Value of a constant operand.
 
@@ -106,7 +120,7 @@ class Edit:
         """Give the operand a constant of its own."""
         from onnx import numpy_helper
 
-        self.put_tensor(slot, numpy_helper.from_array(np.ascontiguousarray(value), "value"))
+        self.put_tensor(slot, numpy_helper.from_array(np.asarray(value, order="C"), "value"))
 
     def put_tensor(self, slot: Slot, tensor: Any) -> None:
         """As :meth:`put`, for element types that NumPy does not have."""
@@ -130,7 +144,7 @@ class Edit:
         from onnx import numpy_helper
 
         name = self.fresh(hint)
-        self.graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
+        self.graph.initializer.append(numpy_helper.from_array(np.asarray(value, order="C"), name))
         self._tensors[name] = self.graph.initializer[-1]
         return name
 
@@ -150,15 +164,46 @@ class Edit:
         output = output or self.fresh(f"drill_{op}")
         self._taken.add(output)
         name = attributes.pop("name", f"{output}/{op}")
+        self.added.append(name)
+        self._producers = None
         self.graph.node.append(
             helper.make_node(op, list(inputs), [output], name=name, **attributes)
         )
         return output
 
+    def add_many(self, op: str, inputs: Sequence[str], count: int) -> list[str]:
+        """Append a node with several outputs and return them."""
+        first = self.add(op, inputs)
+        node = self.graph.node[-1]
+        node.output.extend(self.fresh(f"{first}_{index}") for index in range(1, count))
+        self._producers = None
+        return list(node.output)
+
     def remove(self, node: Any) -> None:
-        """Take a node out; the caller has moved its readers."""
+        """Take a node out, and the constants that nothing else reads; the caller has moved its readers."""
         index = next(i for i, n in enumerate(self.graph.node) if n.output == node.output)
+        given = list(node.input)
+        self._producers = None
         del self.graph.node[index]
+        for name in given:
+            if name in self._tensors and not self.readers(name):
+                self._drop(name)
+
+    def drop_unread(self) -> None:
+        """Take out the constants that nothing reads."""
+        read = {name for node in self.graph.node for name in _reads(node)} | set(self.outputs)
+        for name in [name for name in self._tensors if name not in read]:
+            self._drop(name)
+
+    def prune(self) -> None:
+        """Take out the nodes whose results nobody reads."""
+        while True:
+            read = {name for node in self.graph.node for name in _reads(node)}
+            read.update(self.outputs)
+            idle = [node for node in self.graph.node if read.isdisjoint(node.output)]
+            if not idle:
+                return
+            self.remove(idle[0])
 
     def move_readers(self, old: str, new: str, *, but: Iterable[str] = ()) -> None:
         """Let everything that reads ``old`` read ``new``, except nodes that make one of ``but``."""
@@ -173,6 +218,7 @@ class Edit:
         if node is None:
             raise NotHere(f"{tensor} is not made by a node")
         inner = self.fresh(f"{tensor}_before")
+        self._producers = None
         node.output[list(node.output).index(tensor)] = inner
         return inner
 
@@ -190,6 +236,7 @@ class Edit:
         copy.output[0] = self.fresh(f"{slot.name}_own")
         copy.name = f"{maker.name}_own"
         slot.node.input[slot.position] = copy.output[0]
+        self._producers = None
         self.graph.node.append(copy)
         return self.graph.node[-1]
 

@@ -87,7 +87,7 @@ def plant(
             return Planted(artifact=broken, injection=injection, runs=True)
         unchanged.append(name)
     if stopping is not None:
-        return replace(stopping, artifact=stopping.artifact)
+        return stopping
     if unchanged:
         raise Equivalent(f"{fault.name}: no output bit changes in {', '.join(unchanged)}")
     raise NotHere(f"{fault.name}: {'; '.join(refusals)}")

@@ -43,12 +43,12 @@ def saturate(edit: Edit, weight: Weight) -> str:
         raise NotHere("the instruction takes uint8 activations and symmetric int8 weights")
     body = _Body()
     if weight.op == "Conv":
-        total = _convolution(edit, weight, body, codes)
+        body.total = _convolution(edit, weight, body, codes)
     elif weight.op in ("Gemm", "MatMul") and codes.ndim == 2:
-        total = _product(weight, body, codes)
+        body.total = _product(weight, body, codes)
     else:
         raise NotHere(f"{weight.op} is not written out in pairs")
-    _replace(edit, weight, body, total, reading.parameters.scale)
+    _replace(edit, weight, body, reading.parameters.scale)
     return f"{codes.size // 2} pairs of products saturate at 16 bits"
 
 
@@ -59,6 +59,8 @@ class _Body:
     nodes: list[Any] = field(default_factory=list)
     codes: str = "codes"
     zero: str = "zero"
+    total: str = ""
+    """The sum of the products, set when it is written."""
 
     def add(self, op: str, inputs: list[str], output: str = "", **attributes: Any) -> str:
         from onnx import helper
@@ -70,7 +72,7 @@ class _Body:
     def constant(self, value: Array) -> str:
         from onnx import numpy_helper
 
-        return self.add("Constant", [], value=numpy_helper.from_array(np.ascontiguousarray(value)))
+        return self.add("Constant", [], value=numpy_helper.from_array(np.asarray(value, order="C")))
 
     def numbers(self, *values: int) -> str:
         return self.constant(np.array(values, np.int64))
@@ -147,13 +149,13 @@ def _product(weight: Weight, body: _Body, codes: Array) -> str:
     if attribute(weight.node, "transA", 0) or attribute(weight.node, "alpha", 1.0) != 1.0:
         raise NotHere("transposed or scaled products are not written out in pairs")
     by_channel = np.moveaxis(codes, weight.channel_axis, 0)
+    if by_channel.shape[1] % 2:
+        raise NotHere("an odd number of inputs")
     if by_channel.size > 2 * _LARGEST_SUM:
         raise NotHere("it is too large to be written out in pairs")
     x = body.codes
     products = []
     for start, half in enumerate(_halves(by_channel)):
-        if by_channel.shape[1] % 2 and start:
-            half = half[:, :-1]  # noqa: PLW2901 - the last input has no second
         some = body.add(
             "Slice",
             [x, body.numbers(start), body.numbers(2**31), body.numbers(-1), body.numbers(2)],
@@ -162,15 +164,13 @@ def _product(weight: Weight, body: _Body, codes: Array) -> str:
             "Mul", [body.add("Unsqueeze", [some, body.numbers(-2)]), body.constant(half)]
         )
         products.append(product)
-    if by_channel.shape[1] % 2:
-        raise NotHere("an odd number of inputs")
     total = body.add("ReduceSum", [body.saturated(*products), body.numbers(-1)], keepdims=0)
     sums = body.constant(by_channel.astype(np.float32).sum(1))
     return body.add("Sub", [total, body.add("Mul", [body.zero, sums])])
 
 
-def _replace(edit: Edit, weight: Weight, body: _Body, total: str, scale: Slot) -> None:
-    """Turn the node into a call of a function of its name, around ``total``."""
+def _replace(edit: Edit, weight: Weight, body: _Body, scale: Slot) -> None:
+    """Turn the node into a call of a function of its name, around the sum."""
     node, kind = weight.node, weight.node.op_type
     names = [f"in{i}" if name else "" for i, name in enumerate(node.input)]
     head = _Body()
@@ -189,7 +189,7 @@ def _replace(edit: Edit, weight: Weight, body: _Body, total: str, scale: Slot) -
         for i, name in enumerate(made.input):
             made.input[i] = _apart(name, body, names)
     body.nodes[:0] = head.nodes
-    _tail(edit, weight, body, total, scale, names)
+    _tail(edit, weight, body, scale, names)
     _define(edit, node, kind, names, body)
 
 
@@ -202,18 +202,16 @@ def _zero_of(edit: Edit, scale: Slot) -> Array:
     return edit.need(Slot(scale.node, scale.position + 1))
 
 
-def _tail(
-    edit: Edit, weight: Weight, body: _Body, total: str, scale: Slot, names: list[str]
-) -> None:
+def _tail(edit: Edit, weight: Weight, body: _Body, scale: Slot, names: list[str]) -> None:
     if weight.form == "dynamic":
-        body.add("Cast", [total], "out", to=6)
+        body.add("Cast", [body.total], "out", to=6)
         return
     rank = 4 if weight.op == "Conv" else 2
     shape = [1, -1, *[1] * (rank - 2)]
     unit = edit.need(weight.scale).astype(np.float64).reshape(-1) * float(
         edit.need(scale).reshape(-1)[0]
     )
-    real = body.add("Mul", [total, body.constant(unit.reshape(shape).astype(np.float32))])
+    real = body.add("Mul", [body.total, body.constant(unit.reshape(shape).astype(np.float32))])
     bias = weight.bias
     if bias is not None:
         values = edit.need(bias.values).astype(np.float64)

@@ -8,7 +8,7 @@ is taken at run time.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
@@ -58,7 +58,10 @@ class OnnxInjector(Generic[S]):
         site = sites[int(rng.integers(len(sites))) if place is None else place]
         done = self._change(edit, site, rng)
         edit.finish()
-        return done if isinstance(done, Injection) else Injection(layer=site.layer, detail=done)
+        if not isinstance(done, Injection):
+            done = Injection(layer=site.layer, detail=done)
+        # A verdict that names what was put in beside the layer names the right place.
+        return replace(done, also=(*done.also, *edit.added))
 
 
 def at(
@@ -79,6 +82,23 @@ def whole(edit: Edit) -> Sequence[Whole]:
     """One place: the graph."""
     del edit
     return [Whole()]
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One node as a place."""
+
+    layer: str | None
+    node: Any
+
+
+def nodes(edit: Edit) -> list[Node]:
+    """All nodes that work on data, in order."""
+    return [
+        Node(layer_name(edit, node), node)
+        for node in edit.nodes
+        if node.op_type not in ops.BOUNDARY and not edit.is_fixed(node.output[0])
+    ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -54,6 +54,15 @@ def scale_of_one_channel(edit: Edit, weight: Weight, rng: Rng) -> str:
 def wrong_axis(edit: Edit, weight: Weight, rng: Rng) -> str:
     """Scales multiplied along the input channels, then stored as they should be."""
     del rng
+    return along_the_wrong_axis(edit, weight)
+
+
+def along_the_wrong_axis(edit: Edit, weight: Weight) -> str:
+    """Multiply the scales a channel along the input channels, and store the result healthily.
+
+    Raises:
+        NotHere: one scale for all, or not as many inputs as outputs.
+    """
     scale = _square(edit, weight)
     codes, _ = _centred(edit, weight)
     shape = [1] * codes.ndim
