@@ -18,13 +18,16 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from gate.core.artifact import Artifact
 from gate.core.canonical import JsonValue, canonical_json, digest
+from gate.core.convert import from_plain
 from gate.run.locks import Announce, FileLock, silently
 
 MANIFEST = "manifest.json"
+ARTIFACT_KIND = "artifact"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +124,27 @@ class Cache:
             make.release()
         self.evict()
 
+    def artifact(self, sha256: str) -> Artifact | None:
+        """A quantized artifact by its content, whatever it was made from; None where there is none.
+
+        It stays protected from eviction until this process ends.
+        """
+        for manifest in sorted(self.root.glob(f"{ARTIFACT_KIND}/*/{MANIFEST}")):
+            directory = manifest.parent
+            if f'"{sha256}"' not in _text(manifest):
+                continue
+            use = self._lock(f"{ARTIFACT_KIND}-{directory.name}", "use")
+            use.acquire(shared=True)
+            try:
+                found = from_plain(Artifact, _verified(directory))
+            except (OSError, ValueError, KeyError, TypeError, AttributeError):
+                use.release()
+                continue  # whoever looks for this key makes it again, and says so
+            if found.sha256 == sha256:
+                return replace(found, path=directory / found.path)
+            use.release()
+        return None
+
     def evict(self) -> None:
         """Remove the least recently used entries until the rest is within the limit.
 
@@ -161,6 +185,13 @@ def _verified(directory: Path) -> JsonValue:
         if _sha256(directory / name) != expected:
             raise ValueError(f"{name} was changed")
     return content["meta"]
+
+
+def _text(manifest: Path) -> str:
+    try:
+        return manifest.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""  # removed by another process meanwhile
 
 
 def _files(directory: Path) -> list[Path]:

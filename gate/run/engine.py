@@ -160,6 +160,8 @@ class _Run:
             lock_dir=settings.lock_dir or settings.run_dir / "locks",
             jobs=settings.jobs,
             mutation=settings.mutations.get(case.id),
+            baselines_dir=settings.baselines_dir,
+            artifacts_dir=settings.artifacts_dir,
             pictures=settings.pictures,
             keep_candidates=settings.keep_candidates,
             given_candidates=settings.given_candidates,

@@ -25,6 +25,8 @@ JOB_FILE = "job.json"
 ANSWER_FILE = "result.json"
 PROBE_FILE = "probe.json"
 PROBE_ANSWER_FILE = "probe-result.json"
+LAUNCH_FILE = "launch.json"
+LAUNCH_ANSWER_FILE = "launch-result.json"
 
 T = TypeVar("T")
 
@@ -53,6 +55,10 @@ class Job:
     """Workers at the same time; with one there is nobody to arrange with."""
     mutation: Mutation | None = None
     """What a drill changes in this run; None for every other run."""
+    baselines_dir: Path | None = None
+    """Where to look for the baseline whose artifact is timed beside the candidate; None: nowhere."""
+    artifacts_dir: Path | None = None
+    """Where accepted artifacts are kept; None: nowhere."""
     pictures: bool = True
     """Keep small pictures of samples that flip, where inputs are images."""
     keep_candidates: Path | None = None
@@ -104,6 +110,41 @@ class ProbeAnswer:
     peak_memory_bytes: int
     load_seconds: float
     reference_load_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaunchJob:
+    """The models of a case, to be timed in turns in one fresh process."""
+
+    number: int
+    """Index of the launch; it turns the order in which the models are opened."""
+    case: Case
+    candidate_model: ModelFile | None
+    """As in :class:`ProbeJob`, like all that follow."""
+    reference_model: ModelFile | None
+    reference_target: TargetSpec
+    artifact: Artifact
+    base: Artifact | None
+    """The baseline's own artifact; None where it is not timed."""
+    inputs: dict[str, Path]
+    mutation: Mutation | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Times:
+    """One model's runs in nanoseconds, in order."""
+
+    wall_ns: tuple[int, ...]
+    cpu_ns: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaunchAnswer:
+    """What a launch measured; ``base`` is None where there was none."""
+
+    reference: Times
+    candidate: Times
+    base: Times | None
 
 
 def write_record(path: Path, record: object) -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gate import plugins
 from gate.backends.base import Backend, Session
+from gate.baseline.errors import BaselineError
+from gate.baseline.store import BaselineStore
+from gate.core.baseline import BaselineBroken, BaselineLookup
 from gate.core.canonical import JsonValue
 from gate.core.convert import to_plain
 from gate.core.layer import LayersObserved
@@ -22,18 +25,19 @@ from gate.metrics.accumulate import ErrorAccumulator
 from gate.metrics.elementwise import relative_mse_percent
 from gate.models.base import LoadedModel, ModelError
 from gate.run.announce import Announcer
+from gate.run.base import find_base
 from gate.run.cache import Cache
 from gate.run.crashes import together
 from gate.run.flips import collector, hand_over
 from gate.run.hostile import run_probes
 from gate.run.identity import entry_sources, gate_sources, installed_versions
-from gate.run.job import Job
+from gate.run.job import Job, ProbeAnswer
 from gate.run.locks import Machine
 from gate.run.mutation import UNCHANGED, Mutator
 from gate.run.prepare import Prepared, Workshop, native_target
 from gate.run.probe import Probe
 from gate.run.reference import reference_outputs
-from gate.tiers.device import observe_timing
+from gate.run.timing import Timing
 from gate.tiers.layers import TABLE_BATCH, observe_layers
 from gate.tiers.numerical import NumericalObserved, observe_numerical
 
@@ -113,6 +117,7 @@ class _Run:
         prepared = workshop.prepare(native, calibration)
         announcer.enter("open")
         probe = self._start_probe(prepared, evaluation)
+        timing = self._start_timing(prepared, evaluation)
         candidate = self._stack.enter_context(
             self._backend.open_candidate(prepared.artifact, model=prepared.base, target=case.target)
         )
@@ -134,16 +139,7 @@ class _Run:
         if Tier.LAYERS in case.tiers:
             announcer.enter("layers")
             layers = self._layers(reference.session, candidate, evaluation)
-        if probe is not None:
-            announcer.enter("device")
-            inputs = _first(evaluation, case.run.timing_batch)
-            probe.wait_until_ready()
-            with machine.alone():
-                device = self._device(prepared, reference.session, candidate, inputs, probe)
-        elif Tier.DEVICE in case.tiers:
-            device = _sizes_only(prepared)
-        announcer.finish()
-        return Observation(
+        facts = Observation(
             case_id=case.id,
             spec_digest=case.spec_digest,
             data_digest=evaluation.digest(),
@@ -161,11 +157,28 @@ class _Run:
             missing_outputs=numerical.missing_outputs,
             task=numerical.task,
             layers=layers,
+            probes=probes,
+        )
+        if probe is not None and timing is not None:
+            announcer.enter("device")
+            probe.wait_until_ready()
+            timing.wait_until_ready()
+            with machine.alone():
+                cost = probe.measure()
+                observed = timing.take(
+                    facts, self._lookup(), announcer.progress(case.run.timing_processes)
+                )
+            resources = _resources(prepared, reference.session, candidate, cost)
+            device = _Device(timing=observed, resources=resources)
+        elif Tier.DEVICE in case.tiers:
+            device = _sizes_only(prepared)
+        announcer.finish()
+        return replace(
+            facts,
             timing=device.timing if device is not None else None,
             resources=device.resources if device is not None else None,
             notes=(*self._notes, *numerical.notes),
             stage_seconds={s: round(spent, 3) for s, spent in together(announcer.seconds).items()},
-            probes=probes,
         )
 
     def _start_probe(self, prepared: Prepared, evaluation: SampleSet) -> Probe | None:
@@ -176,6 +189,32 @@ class _Run:
         probe = Probe(self._case, prepared, inputs, self._work, self._job.mutation)
         self._stack.callback(probe.close)
         return probe
+
+    def _start_timing(self, prepared: Prepared, evaluation: SampleSet) -> Timing | None:
+        """Let the processes that time start early, for the same reason."""
+        if Tier.DEVICE not in self._case.tiers or not self._timed:
+            return None
+        timing = Timing(
+            self._job,
+            prepared,
+            find_base(self._job, prepared, self._lookup(), self._cache),
+            inputs=_first(evaluation, self._case.run.timing_batch),
+            folder=self._work / "timing",
+        )
+        self._stack.callback(timing.close)
+        timing.start()
+        return timing
+
+    def _lookup(self) -> BaselineLookup | None:
+        """The baseline that latency may be compared with; None where nobody asks for one."""
+        case, folder = self._case, self._job.baselines_dir
+        if folder is None or case.baseline_policy == "ignore":
+            return None
+        environment = self._backend.environment(case.target)
+        try:
+            return BaselineStore(folder).lookup(case.id, environment, case.comparability)
+        except BaselineError as error:  # the judge meets it again
+            return BaselineBroken(path=str(folder), reason=str(error))
 
     def _numerical(
         self, prepared: Prepared, reference: _Lazy, candidate: Session, evaluation: SampleSet
@@ -276,35 +315,19 @@ class _Run:
         self._notes += seen.notes
         return seen.layers
 
-    def _device(
-        self,
-        prepared: Prepared,
-        reference: Session,
-        candidate: Session,
-        inputs: TensorMap,
-        probe: Probe,
-    ) -> _Device:
-        run = self._case.run
-        cost = probe.measure()
-        timing = observe_timing(
-            reference,
-            candidate,
-            inputs,
-            warmup=run.timing_warmup,
-            rounds=run.timing_rounds,
-            # Seldom: an announcement wakes the engine, and the next run would pay for it.
-            tick=self._announcer.progress(run.timing_rounds, every=1.0),
-        )
-        resources = ResourcesObserved(
-            reference_size_bytes=prepared.reference.size_bytes,
-            candidate_size_bytes=prepared.artifact.size_bytes,
-            reference_packed_bytes=reference.packed_bytes(),
-            candidate_packed_bytes=candidate.packed_bytes(),
-            peak_memory_bytes=cost.peak_memory_bytes,
-            load_seconds=cost.load_seconds,
-            reference_load_seconds=cost.reference_load_seconds,
-        )
-        return _Device(timing=timing, resources=resources)
+
+def _resources(
+    prepared: Prepared, reference: Session, candidate: Session, cost: ProbeAnswer
+) -> ResourcesObserved:
+    return ResourcesObserved(
+        reference_size_bytes=prepared.reference.size_bytes,
+        candidate_size_bytes=prepared.artifact.size_bytes,
+        reference_packed_bytes=reference.packed_bytes(),
+        candidate_packed_bytes=candidate.packed_bytes(),
+        peak_memory_bytes=cost.peak_memory_bytes,
+        load_seconds=cost.load_seconds,
+        reference_load_seconds=cost.reference_load_seconds,
+    )
 
 
 def _sizes_only(prepared: Prepared) -> _Device:

@@ -47,20 +47,15 @@ class Probe:
         work: Path,
         mutation: Mutation | None = None,
     ) -> None:
-        import numpy as np
-
         self._work = work
         self._log = work / "probe.log"
-        files = {name: work / f"probe-input-{i}.npy" for i, name in enumerate(inputs)}
-        for name, file in files.items():
-            np.save(file, inputs[name], allow_pickle=False)
         job = ProbeJob(
             case=case,
-            candidate_model=_candidate_model(prepared),
-            reference_model=_model_file(prepared.reference),
+            candidate_model=candidate_model(prepared),
+            reference_model=model_file(prepared.reference),
             reference_target=prepared.reference_target,
             artifact=prepared.artifact,
-            inputs=files,
+            inputs=save_inputs(inputs, work),
             mutation=mutation,
         )
         write_record(work / PROBE_FILE, job)
@@ -110,7 +105,17 @@ class Probe:
         )
 
 
-def _model_file(model: LoadedModel) -> ModelFile | None:
+def save_inputs(inputs: TensorMap, folder: Path) -> dict[str, Path]:
+    """Write one batch for another process: input name -> ``.npy`` file."""
+    import numpy as np
+
+    files = {name: folder / f"input-{i}.npy" for i, name in enumerate(inputs)}
+    for name, file in files.items():
+        np.save(file, inputs[name], allow_pickle=False)
+    return files
+
+
+def model_file(model: LoadedModel) -> ModelFile | None:
     """The file form of a model; None where only its source can build it again."""
     if model.format is not Format.ONNX or model.path is None:
         return None
@@ -119,7 +124,7 @@ def _model_file(model: LoadedModel) -> ModelFile | None:
     )
 
 
-def _candidate_model(prepared: Prepared) -> ModelFile | None:
+def candidate_model(prepared: Prepared) -> ModelFile | None:
     """The float model that the candidate is opened with. A float candidate that is a file is its
     own: the framework of its reference must not count as its memory."""
     artifact = prepared.artifact
@@ -130,4 +135,4 @@ def _candidate_model(prepared: Prepared) -> ModelFile | None:
             sha256=artifact.sha256,
             size_bytes=artifact.size_bytes,
         )
-    return _model_file(prepared.base)
+    return model_file(prepared.base)

@@ -14,6 +14,7 @@ import numpy as np
 
 from gate import plugins
 from gate.backends.base import Backend, Session
+from gate.core.case import Case
 from gate.core.tensors import TensorMap
 from gate.models.base import LoadedModel
 from gate.run.job import (
@@ -41,13 +42,13 @@ def probe(work: Path) -> None:
     backend: Backend = mutator_of(job.mutation).backend(
         plugins.load("backends", job.case.target.backend)
     )
-    model = _load(job, job.candidate_model)
+    model = load_model(job.case, job.candidate_model)
 
     def candidate() -> AbstractContextManager[Session]:
         return backend.open_candidate(job.artifact, model=model, target=job.case.target)
 
     def reference() -> AbstractContextManager[Session]:
-        loaded = _load(job, job.reference_model)
+        loaded = load_model(job.case, job.reference_model)
         home: Backend = plugins.load("backends", job.reference_target.backend)
         return home.open_reference(loaded, target=job.reference_target)
 
@@ -80,12 +81,11 @@ def peak_resident_bytes() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def _load(job: ProbeJob, file: ModelFile | None) -> LoadedModel:
-    spec = job.case.model
+def load_model(case: Case, file: ModelFile | None) -> LoadedModel:
+    """A float model from its file or, where it has none, from its source."""
+    spec = case.model
     if file is None:
-        loaded: LoadedModel = plugins.load("sources", spec.source).load(
-            spec, seed=job.case.run.seed
-        )
+        loaded: LoadedModel = plugins.load("sources", spec.source).load(spec, seed=case.run.seed)
         return loaded
     return LoadedModel(
         format=file.format,

@@ -34,6 +34,10 @@ class RunSettings:
     """Between asking an interrupted worker to end and killing it."""
     mutations: Mapping[str, Mutation] = field(default_factory=dict)
     """Case id -> what a drill changes in its run."""
+    baselines_dir: Path | None = None
+    """Baselines whose artifacts are timed beside the candidates; None: those of no baseline."""
+    artifacts_dir: Path | None = None
+    """Where accepted artifacts are kept; None: nowhere but in the cache."""
     pictures: bool = True
     """Keep small pictures of samples whose answer flips, for reports."""
     keep_candidates: Path | None = None

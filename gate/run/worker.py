@@ -23,6 +23,11 @@ def main(arguments: list[str]) -> None:
 
         probe(Path(arguments[1]))
         _leave(0)
+    if arguments[0] == "--launch":
+        from gate.run.launch_child import launch
+
+        launch(Path(arguments[1]))
+        _leave(0)
     work, events, lifeline = Path(arguments[0]), int(arguments[1]), int(arguments[2])
     for descriptor in (events, lifeline):
         os.set_inheritable(descriptor, False)

@@ -1,20 +1,23 @@
-"""Device tier: latency of reference and candidate, taken in turns."""
+"""Device tier: latency of several models, taken in turns in one process."""
 
 from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from gate.backends.base import Session
-from gate.core.observation import TimingObserved
 from gate.core.tensors import TensorMap
+
+RUNS_PER_ROUND = 2
+"""A round runs every model forwards and backwards, so that a drift of the machine meets all alike."""
 
 
 @dataclass(slots=True)
-class _Side:
-    """One model and its times."""
+class Side:
+    """One model and its times in nanoseconds, one a run: monotonic time, and CPU time of all
+    threads of this process."""
 
     session: Session
     inputs: TensorMap
@@ -22,10 +25,12 @@ class _Side:
     cpu: list[int] = field(default_factory=list)
 
     def warm_up(self, runs: int) -> None:
+        """Run without counting."""
         for _ in range(runs):
             self.session.run(self.inputs)
 
     def measure(self) -> None:
+        """Run once and keep the times."""
         # Inputs stay the same arrays and outputs are dropped, so a run is all that is timed.
         cpu, wall = time.process_time_ns(), time.perf_counter_ns()
         self.session.run(self.inputs)
@@ -34,48 +39,33 @@ class _Side:
         self.wall.append(now - wall)
 
 
-def observe_timing(
-    reference: Session,
-    candidate: Session,
-    inputs: TensorMap,
-    *,
-    warmup: int,
-    rounds: int,
-    tick: Callable[[int], None],
-) -> TimingObserved:
-    """Time single runs of both models in one process.
+def observe_rounds(
+    sessions: Mapping[str, Session], inputs: TensorMap, *, warmup: int, rounds: int
+) -> dict[str, Side]:
+    """Time single runs of all models in one process.
 
-    A round is one run of each; the order turns from round to round (A B, B A, A B ...), so that two
-    rounds are an A B B A block and a drift of the machine meets both alike. Wall time is monotonic
-    time; CPU time is that of all threads of this process.
+    A round runs them in some order and then in the reverse of it; from round to round the order is
+    turned on by one: with two models A B B A, B A A B, A B B A ...
 
     Args:
-        reference: A, the floating-point model.
-        candidate: B, the quantized model.
+        sessions: the models by name.
         inputs: one batch, run again and again.
         warmup: runs of each that are not counted.
-        rounds: how many rounds.
-        tick: called now and then with the number of rounds so far; its time is not counted.
+        rounds: how many rounds; each gives two times a model, in order.
     """
-    a, b = _Side(reference, inputs), _Side(candidate, inputs)
-    a.warm_up(warmup)
-    b.warm_up(warmup)
+    sides = {name: Side(session, inputs) for name, session in sessions.items()}
+    for side in sides.values():
+        side.warm_up(warmup)
+    order = list(sides.values())
     gc.collect()
     enabled = gc.isenabled()
     gc.disable()
     try:
-        for index in range(rounds):
-            for side in (a, b) if index % 2 == 0 else (b, a):
+        for _ in range(rounds):
+            for side in (*order, *reversed(order)):
                 side.measure()
-            tick(index + 1)
+            order = [*order[1:], order[0]]
     finally:
         if enabled:
             gc.enable()
-    return TimingObserved(
-        batch=len(next(iter(inputs.values()))),
-        warmup_rounds=warmup,
-        reference_wall_ns=tuple(a.wall),
-        candidate_wall_ns=tuple(b.wall),
-        reference_cpu_ns=tuple(a.cpu),
-        candidate_cpu_ns=tuple(b.cpu),
-    )
+    return sides

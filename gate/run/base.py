@@ -1,0 +1,61 @@
+"""The base of a latency comparison: the artifact behind the baseline, where it can still be opened."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gate.core.artifact import Artifact, Format
+from gate.core.baseline import Baseline, BaselineFound, BaselineLookup
+from gate.judge.latency import wants_base
+from gate.run.artifacts import ArtifactStore
+from gate.run.cache import Cache
+from gate.run.job import Job
+from gate.run.prepare import Prepared
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Base:
+    """What is timed beside the candidate, or why nothing is."""
+
+    artifact: Artifact | None
+    note: str = ""
+    same: bool = False
+    """Whether the candidate is the baseline's own file."""
+
+
+def find_base(job: Job, prepared: Prepared, lookup: BaselineLookup | None, cache: Cache) -> Base:
+    """The baseline's candidate, from the kept artifacts or else from the cache.
+
+    A candidate that is the same file is not timed against itself, except in a drill, where the
+    runtime may be what differs.
+    """
+    if not wants_base(job.case):
+        return Base(artifact=None)
+    if not isinstance(lookup, BaselineFound):
+        return Base(artifact=None, note="there is no baseline to compare with")
+    baseline = lookup.baseline
+    sha256 = baseline.artifacts.get("candidate", "")
+    if sha256 == prepared.artifact.sha256:
+        if job.mutation is None:
+            return Base(artifact=None, note="the candidate is the same file", same=True)
+        return Base(artifact=prepared.artifact)
+    found: Artifact | str | None = "it is not kept here"
+    if job.artifacts_dir is not None:
+        found = ArtifactStore(job.artifacts_dir).find(sha256)
+    why = found if isinstance(found, str) else ""
+    artifact = cache.artifact(sha256) if isinstance(found, str) else found
+    if artifact is None:
+        return Base(artifact=None, note=f"the baseline's artifact {sha256[:12]}: {why}")
+    return _fits(artifact, baseline, prepared)
+
+
+def _fits(artifact: Artifact, baseline: Baseline, prepared: Prepared) -> Base:
+    """The artifact, if it can be opened as the candidate is."""
+    if artifact.format is not prepared.artifact.format:
+        note = f"the baseline's artifact is {artifact.format}, not {prepared.artifact.format}"
+        return Base(artifact=None, note=note)
+    # A state is restored around the float module; an ONNX file stands alone.
+    alone = artifact.format is Format.ONNX
+    if not alone and baseline.artifacts.get("reference") != prepared.reference.sha256:
+        return Base(artifact=None, note="the baseline's artifact is of another float model")
+    return Base(artifact=artifact)

@@ -1,0 +1,88 @@
+"""The process of one launch: opens the models of a case, then times them in turns."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import AbstractContextManager, ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gate import plugins
+from gate.run.job import (
+    LAUNCH_ANSWER_FILE,
+    LAUNCH_FILE,
+    LaunchAnswer,
+    LaunchJob,
+    Times,
+    read_record,
+    write_record,
+)
+from gate.run.mutation import mutator_of
+from gate.run.probe import GO, READY
+from gate.run.probe_child import load_model
+from gate.tiers.device import Side, observe_rounds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gate.backends.base import Backend, Session
+    from gate.core.artifact import Artifact
+
+    Open = Callable[[], AbstractContextManager[Session]]
+
+
+def launch(folder: Path) -> None:
+    """Do what the job in ``folder`` asks for; talks over the standard streams."""
+    # What a library prints must not be taken for an answer.
+    channel = os.dup(sys.stdout.fileno())
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    job = read_record(folder / LAUNCH_FILE, LaunchJob)
+    inputs = {name: np.load(file, allow_pickle=False) for name, file in job.inputs.items()}
+    run = job.case.run
+    with ExitStack() as stack:
+        openers = _openers(job)
+        names = list(openers)
+        turn = job.number % len(names)
+        opened = {
+            name: stack.enter_context(openers[name]()) for name in names[turn:] + names[:turn]
+        }
+        sessions = {name: opened[name] for name in names}
+        os.write(channel, READY)
+        if sys.stdin.buffer.readline() != GO:
+            return  # the worker is gone
+        sides = observe_rounds(sessions, inputs, warmup=run.timing_warmup, rounds=run.timing_rounds)
+    answer = LaunchAnswer(
+        reference=_times(sides["reference"]),
+        candidate=_times(sides["candidate"]),
+        base=_times(sides["base"]) if "base" in sides else None,
+    )
+    write_record(folder / LAUNCH_ANSWER_FILE, answer)
+
+
+def _openers(job: LaunchJob) -> dict[str, Open]:
+    """How to open each model; a float model that two of them need is loaded once."""
+    target = job.case.target
+    healthy: Backend = plugins.load("backends", target.backend)
+    changed = mutator_of(job.mutation).backend(healthy)
+    home: Backend = plugins.load("backends", job.reference_target.backend)
+    model = load_model(job.case, job.candidate_model)
+    shared = job.reference_model == job.candidate_model
+    reference = model if shared else load_model(job.case, job.reference_model)
+
+    def candidate(artifact: Artifact, backend: Backend) -> Open:
+        return lambda: backend.open_candidate(artifact, model=model, target=target)
+
+    openers: dict[str, Open] = {
+        "reference": lambda: home.open_reference(reference, target=job.reference_target),
+        "candidate": candidate(job.artifact, changed),
+    }
+    if job.base is not None:
+        openers["base"] = candidate(job.base, healthy)
+    return openers
+
+
+def _times(side: Side) -> Times:
+    return Times(wall_ns=tuple(side.wall), cpu_ns=tuple(side.cpu))
