@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from gate.cli.arguments import add_paths, add_select
+from gate.cli.certificates import certificate_lines, certificates
 from gate.cli.complain import complain
 from gate.core.case import Case, Plan
+from gate.core.convert import to_plain
 from gate.core.spec import SampleSpec
 from gate.core.status import ExitCode
 from gate.judge.wording import count
@@ -80,12 +82,18 @@ def past_runs(runs: Path) -> tuple[dict[str, Past], int]:
     return found, unreadable
 
 
+def _samples(case: Case, past: Past | None) -> int | None:
+    """How many samples are evaluated; None where that shows only in a run."""
+    if case.data.evaluation.samples is not None:
+        return case.data.evaluation.samples
+    return past.samples if past is not None else None
+
+
 def _evaluated(case: Case, past: Past | None) -> str:
     spec = case.data.evaluation
-    if spec.samples is not None:
-        return str(spec.samples)
-    if past is not None:
-        return str(past.samples)
+    known = _samples(case, past)
+    if known is not None:
+        return str(known)
     return f"all but {spec.skip}" if spec.skip else "all"
 
 
@@ -131,6 +139,8 @@ def _table(planned: Plan, past: Mapping[str, Past], skips: Mapping[str, str | No
     ]
     headers = ("case", "method", "backend", "tiers", "bounds", "evaluated", "calibration", "time")
     lines = [tabulate(rows, headers=headers, disable_numparse=True)] if rows else []
+    if told := certificate_lines(planned.cases, lambda case: _samples(case, past.get(case.id))):
+        lines += ["", *told]
     if skipped := [f"  {name}: {reason}" for name, reason in skips.items() if reason]:
         lines += ["", "skipped here:", *skipped]
     if planned.not_applicable:
@@ -170,8 +180,13 @@ def _json(planned: Plan, past: Mapping[str, Past], skips: Mapping[str, str | Non
                         "metric": tolerance.metric,
                         "subjects": tolerance.subjects,
                         "bound": tolerance.text,
+                        "mode": tolerance.mode.value,
                     }
                     for tolerance in case.tolerances
+                ],
+                "certificates": [
+                    to_plain(entry)
+                    for entry in certificates(case, _samples(case, past.get(case.id)))
                 ],
                 "evaluation": sample(case.data.evaluation),
                 "calibration": sample(case.data.calibration),
