@@ -37,7 +37,7 @@ def certified(
         case Status.FAIL:
             said = f"(certified: above {_pp(low)} with {100 * (1.0 - ALPHA_FAIL):.0f} % confidence)"
         case _:
-            said = f"(it may be anything from {_pp(low)} to {_pp(high)}): {_more(found, observed)}"
+            said = f"(neither below nor above is shown): {_more(found, observed)}"
     return found.status, said, decided
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from gate.core.tolerance import Anchor, Mode, Op, Tolerance
 from gate.metrics.catalogue import BY_NAME
-from gate.metrics.sample_size import PRIOR_PSI, samples_needed
+from gate.metrics.sample_size import PRIOR_PSI, samples_needed, samples_without_flips
 
 
 def may_certify(tolerance: Tolerance) -> bool:
@@ -32,3 +34,19 @@ def certifies(tolerance: Tolerance, samples: int) -> bool:
         return True
     needed = samples_needed(tolerance.value / 100.0, PRIOR_PSI[-1])
     return needed is not None and samples >= needed
+
+
+def hopeless(tolerances: Iterable[Tolerance], samples: int) -> list[str]:
+    """A line for every certificate that ``samples`` samples can never give, flips or none: to be said
+    before a run rather than after it."""
+    lines = []
+    for tolerance in tolerances:
+        if tolerance.mode is not Mode.CERTIFY or not may_certify(tolerance):
+            continue
+        least = samples_without_flips(tolerance.value / 100.0)
+        if samples < least:
+            lines.append(
+                f"{tolerance.metric} {tolerance.text} cannot be certified on {samples} samples: it takes"
+                f" {least} without a single flip, and more with some"
+            )
+    return lines

@@ -11,7 +11,7 @@ from gate.core.observation import RunFailure
 from gate.core.status import Status, Tier
 from gate.core.verdict import Check, Verdict
 from gate.judge.wording import compared, count
-from gate.report.format import apart, demand, quantity
+from gate.report.format import apart, demand, span
 from gate.report.text import clean, one_line
 from gate.report.tiers import unexpected
 
@@ -52,8 +52,7 @@ def check_line(check: Check) -> str:
         value, bound = apart(measured.value, check.bound, measured.unit)
         text += f" = {value}" if measured.value is not None else " not measured"
         if measured.low is not None and measured.high is not None:
-            low, high = (quantity(v, measured.unit) for v in (measured.low, measured.high))
-            text += f" [{low} .. {high}]"
+            text += f" {span(measured.low, measured.high, measured.unit)}"
         if tolerance is not None:
             text += f", demanded {demand(tolerance, bound)}"
     elif tolerance is not None:

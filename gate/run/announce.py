@@ -58,6 +58,10 @@ class Announcer:
         """Say whether something was taken from the cache."""
         self._send({"cache": kind, "hit": hit})
 
+    def say(self, text: str) -> None:
+        """Tell the user something while the case runs; it belongs into the notes too."""
+        self._send({"said": text})
+
     def last_words(self, message: str) -> None:
         """Say why there will be no answer, where nothing can be written to a file."""
         self._send({"last words": message})

@@ -26,6 +26,7 @@ from gate.run.events import (
     CaseFinished,
     CaseStarted,
     Event,
+    Said,
     StageEntered,
     StageProgress,
     Waiting,
@@ -162,6 +163,7 @@ class _Run:
             mutation=settings.mutations.get(case.id),
             baselines_dir=settings.baselines_dir,
             artifacts_dir=settings.artifacts_dir,
+            accepted=settings.accepted.get(case.id),
             pictures=settings.pictures,
             keep_candidates=settings.keep_candidates,
             given_candidates=settings.given_candidates,
@@ -211,6 +213,8 @@ class _Run:
                 event = CacheUsed(case_id=case_id, kind=kind, hit=hit)
             case {"waiting": str(reason)}:
                 event = Waiting(case_id=case_id, reason=reason)
+            case {"said": str(text)}:
+                event = Said(case_id=case_id, text=text)
             case _:
                 return
         self._events.put(event)

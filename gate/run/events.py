@@ -54,6 +54,14 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """Something worth knowing before the case has its result."""
+
+    case_id: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CaseFinished:
     """A case has its result, which is already on disk."""
 
@@ -61,4 +69,4 @@ class CaseFinished:
     seconds: float
 
 
-Event = CaseStarted | StageEntered | StageProgress | CacheUsed | Waiting | CaseFinished
+Event = CaseStarted | StageEntered | StageProgress | CacheUsed | Waiting | Said | CaseFinished

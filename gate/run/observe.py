@@ -11,7 +11,7 @@ from gate import plugins
 from gate.backends.base import Backend, Session
 from gate.baseline.errors import BaselineError
 from gate.baseline.store import BaselineStore
-from gate.core.baseline import BaselineBroken, BaselineLookup
+from gate.core.baseline import BaselineBroken, BaselineFound, BaselineLookup
 from gate.core.canonical import JsonValue
 from gate.core.convert import to_plain
 from gate.core.layer import LayersObserved
@@ -22,6 +22,7 @@ from gate.core.tensors import TensorMap
 from gate.data.base import SampleSet
 from gate.data.samples import open_samples
 from gate.metrics.accumulate import ErrorAccumulator
+from gate.metrics.certificate import hopeless
 from gate.metrics.elementwise import relative_mse_percent
 from gate.models.base import LoadedModel, ModelError
 from gate.run.announce import Announcer
@@ -101,6 +102,9 @@ class _Run:
         announcer.enter("data")
         evaluation, calibration = open_samples(case.data, case.model.inputs)
         evaluation = self._mutator.evaluation(evaluation)
+        for line in hopeless(case.tolerances, len(evaluation)):
+            self._notes.append(line)
+            announcer.say(line)
         announcer.enter("quantize")
         making, calibration = self._mutator.making(case, calibration)
         workshop = Workshop(
@@ -208,6 +212,8 @@ class _Run:
     def _lookup(self) -> BaselineLookup | None:
         """The baseline that latency may be compared with; None where nobody asks for one."""
         case, folder = self._case, self._job.baselines_dir
+        if self._job.accepted is not None:
+            return BaselineFound(baseline=self._job.accepted)
         if folder is None or case.baseline_policy == "ignore":
             return None
         environment = self._backend.environment(case.target)

@@ -13,6 +13,7 @@ from gate.run.events import (
     CaseFinished,
     CaseStarted,
     Event,
+    Said,
     StageEntered,
     StageProgress,
     Waiting,
@@ -53,6 +54,8 @@ class Plain(Quiet):
             if (event.case_id, event.reason) not in self._waits:
                 self._waits.add((event.case_id, event.reason))
                 self._say(f"{event.case_id}: waits: {event.reason}")
+        elif isinstance(event, Said):
+            self._say(f"{event.case_id}: {event.text}")
         elif isinstance(event, CaseFinished):
             self._say(f"{event.result.case.id}: {came_to(event.result)} ({event.seconds:.1f} s)")
 
@@ -96,6 +99,9 @@ class Live(Quiet):
                 )
             case Waiting() if event.reason:
                 self._progress.update(self._tasks[event.case_id], stage=f"waits: {event.reason}")
+            case Said():
+                # Above the lines that come and go; a bracket is no markup.
+                self._progress.console.print(f"{event.case_id}: {event.text}", markup=False)
             case CaseFinished():
                 task = self._tasks.pop(event.result.case.id, None)
                 if task is not None:
