@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,10 +16,12 @@ from gate.cli.complain import complain
 from gate.core.case import Case, NotApplicable, Plan
 from gate.core.result import CaseResult
 from gate.core.status import ExitCode, Tier
+from gate.core.verdict import Verdict
 from gate.judge.wording import count
 from gate.report.emit import add_arguments as add_report_arguments
 from gate.report.emit import emit
 from gate.report.verdicts import judged_all
+from gate.run.artifacts import default_artifacts_dir, keep_candidates_of
 from gate.run.costs import COSTS_FILE, Costs, CostsError, read_costs
 from gate.run.engine import run_plan
 from gate.run.progress import display
@@ -104,9 +107,9 @@ def run(args: argparse.Namespace) -> int:
         return ExitCode.USAGE
     baselines = BaselineStore(args.baselines or project_root() / "baselines")
     try:
-        results = _results(planned, part, args)
+        results = _results(planned, part, args, baselines)
         verdicts = judged_all(results, baselines)
-        recorded = [] if args.tier else record_first(results, verdicts, baselines, project_root())
+        recorded = [] if args.tier else _record(results, verdicts, baselines)
     except (InfrastructureError, BaselineError) as error:
         sys.stderr.write(f"gate run: {error}\n")
         return ExitCode.INFRASTRUCTURE
@@ -159,7 +162,21 @@ def _may_fail(case: Case) -> bool:
     return bool(demanded.intersection(case.expected_metrics))
 
 
-def _results(planned: Plan, part: Part | None, args: argparse.Namespace) -> list[CaseResult]:
+def _record(
+    results: Sequence[CaseResult], verdicts: Sequence[Verdict], baselines: BaselineStore
+) -> list[str]:
+    """Write first baselines where specs say so, and keep their candidates."""
+    root = project_root()
+    recorded = record_first(results, verdicts, baselines, root)
+    if recorded:
+        asked = [r for r in results if r.case.baseline_policy == "record"]
+        recorded += keep_candidates_of(asked, baselines, root)
+    return recorded
+
+
+def _results(
+    planned: Plan, part: Part | None, args: argparse.Namespace, baselines: BaselineStore
+) -> list[CaseResult]:
     """Results in the order of the plan, of a shard's cases alone."""
     if part is not None:
         planned = replace(planned, cases=part.cases)
@@ -168,6 +185,8 @@ def _results(planned: Plan, part: Part | None, args: argparse.Namespace) -> list
         run_dir=use_run(args.out) if args.out else create_run(root / ".gate" / "runs"),
         cache_dir=None if args.no_cache else default_cache_dir(root),
         jobs=args.jobs,
+        baselines_dir=baselines.root.absolute(),
+        artifacts_dir=default_artifacts_dir(root),
         keep_candidates=args.keep_candidates and args.keep_candidates.absolute(),
         given_candidates=args.candidates and args.candidates.absolute(),
         part=part,

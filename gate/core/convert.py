@@ -61,7 +61,21 @@ def _converter() -> Converter:
     # Closer than the hook for str, which would leave plain strings in place of the members.
     converter.register_structure_hook(StrEnum, lambda value, kind: kind(value))
     converter.register_unstructure_hook(StrEnum, lambda member: member.value)
+    # Sums a channel and samples a round are most of a record: read as a whole where they are plain.
+    _read_at_once(converter, float, tuple[float, ...])
+    _read_at_once(converter, int, tuple[int, ...])
     return converter
+
+
+def _read_at_once(converter: Converter, kind: type, numbers: Any) -> None:
+    """Take a list of ``kind`` alone over at once; any other is read and checked one by one."""
+    one_by_one = converter.get_structure_hook(numbers)
+
+    def structure(value: Any, wanted: Any) -> Any:
+        plain = type(value) in (list, tuple) and set(map(type, value)) <= {kind}
+        return tuple(value) if plain else one_by_one(value, wanted)
+
+    converter.register_structure_hook_func(lambda wanted: bool(wanted == numbers), structure)
 
 
 def to_plain(record: Any) -> Any:

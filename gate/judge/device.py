@@ -35,41 +35,44 @@ _Values = Mapping[str, _Pair] | str
 """Metric -> values, or why the whole group has none."""
 
 
-def device(observation: Observation) -> Iterator[Measurement]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceMeasured:
+    """Everything that the device tier of one observation comes to."""
+
+    measurements: tuple[Measurement, ...]
+    reference: Mapping[str, float]
+    """The reference's own value of every metric that has one."""
+    paired: Mapping[str, PairedCounts]
+    """Metric -> the counts behind its interval, for the metrics whose bounds can be certified."""
+
+
+def device(observation: Observation) -> DeviceMeasured:
     """Every device metric of the case."""
     groups = _groups(observation)
+    measurements: list[Measurement] = []
+    reference: dict[str, float] = {}
+    paired: dict[str, PairedCounts] = {}
     for info in CATALOGUE:
         if info.tier is not Tier.DEVICE:
             continue
         pair, why = _find(groups, info.name)
-        yield Measurement(
-            tier=info.tier,
-            metric=info.name,
-            subject="case",
-            value=pair.candidate,
-            unit=info.unit,
-            low=pair.low,
-            high=pair.high,
-            why_none=why if pair.candidate is None else "",
+        measurements.append(
+            Measurement(
+                tier=info.tier,
+                metric=info.name,
+                subject="case",
+                value=pair.candidate,
+                unit=info.unit,
+                low=pair.low,
+                high=pair.high,
+                why_none=why if pair.candidate is None else "",
+            )
         )
-
-
-def paired_counts(observation: Observation) -> dict[str, PairedCounts]:
-    """Metric -> the counts behind its interval, for the metrics whose bounds can be certified."""
-    groups = _groups(observation)
-    pairs = {info.name: _find(groups, info.name)[0] for info in CATALOGUE if info.has_interval}
-    return {name: pair.paired for name, pair in pairs.items() if pair.paired is not None}
-
-
-def device_reference(observation: Observation) -> dict[str, float]:
-    """The reference's own value of every device metric that has one."""
-    groups = _groups(observation)
-    pairs = {
-        info.name: _find(groups, info.name)[0]
-        for info in CATALOGUE
-        if info.tier is Tier.DEVICE and info.has_reference
-    }
-    return {name: pair.reference for name, pair in pairs.items() if pair.reference is not None}
+        if info.has_reference and pair.reference is not None:
+            reference[info.name] = pair.reference
+        if info.has_interval and pair.paired is not None:
+            paired[info.name] = pair.paired
+    return DeviceMeasured(measurements=tuple(measurements), reference=reference, paired=paired)
 
 
 def _groups(observation: Observation) -> tuple[_Values, _Values, _Values]:

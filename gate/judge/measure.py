@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from gate.core.observation import Observation
 from gate.core.status import Tier
 from gate.core.verdict import Measurement
-from gate.judge.device import device, device_reference, paired_counts
+from gate.judge.device import device
 from gate.judge.layers import computing, execution_order, layers
 from gate.judge.numerical import numerical
 from gate.judge.wording import names
@@ -38,17 +38,19 @@ class Measured:
             yield from group
 
 
-def measure(observation: Observation) -> Measured:
-    """Compute every metric of ``gate.metrics.catalogue`` that the observation holds facts for.
+def measure(observation: Observation, *, with_layers: bool = True) -> Measured:
+    """Compute every metric of ``gate.metrics.catalogue`` that the observation holds facts for, those
+    of the layers only ``with_layers``.
 
     A value is finite or None with its reason: NaN and infinities never leave here.
     """
     found: list[Measurement] = list(numerical(observation))
     order: tuple[str, ...] = ()
-    if observation.layers is not None:
+    if with_layers and observation.layers is not None:
         order = execution_order(observation.layers)
         found += _with_names(layers(observation.layers), observation)
-    found += device(observation)
+    on_device = device(observation)
+    found += on_device.measurements
     groups: dict[tuple[Tier, str], list[Measurement]] = {}
     for measurement in found:
         key = (measurement.tier, measurement.metric)
@@ -57,11 +59,11 @@ def measure(observation: Observation) -> Measured:
         values={key: tuple(group) for key, group in groups.items()},
         reference={
             (Tier.DEVICE, name): value
-            for name, value in device_reference(observation).items()
+            for name, value in on_device.reference.items()
             if math.isfinite(value)
         },
         layer_order=order,
-        paired=paired_counts(observation),
+        paired=on_device.paired,
     )
 
 

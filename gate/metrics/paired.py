@@ -10,6 +10,7 @@ Shares, not per cent.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +18,7 @@ import numpy.typing as npt
 from gate.core.status import Status
 from gate.metrics.paired_exact import EXACT_FLIPS, tail_probability
 from gate.metrics.sample_size import ALPHA_FAIL, ALPHA_PASS, quantile, samples_needed
-from gate.metrics.tango import tango_statistic
+from gate.metrics.tango import tango_at
 
 Floats = npt.NDArray[np.float64]
 _HALVINGS = 50
@@ -93,7 +94,7 @@ def tango_limit(lost: int, gained: int, samples: int, alpha: float) -> float:
     z = quantile(1.0 - alpha)
     for _ in range(_HALVINGS):
         middle = (low + high) / 2.0
-        if float(tango_statistic(lost, gained, samples, middle)) < -z:
+        if tango_at(lost, gained, samples, middle) < -z:
             high = middle
         else:
             low = middle
@@ -127,6 +128,7 @@ def newcombe_limit(
     return limit
 
 
+@lru_cache(maxsize=1024)  # judging and every report ask for the same
 def interval(
     observed: PairedCounts, *, alpha_low: float = ALPHA_FAIL, alpha_high: float = ALPHA_PASS
 ) -> tuple[float, float]:

@@ -30,7 +30,7 @@ def figures(result: CaseResult | None) -> Figures:
     """Take the headline numbers from the raw facts, as the judge measures them."""
     if result is None or result.observation is None:
         return Figures()
-    measured = measure(result.observation)
+    measured = measure(result.observation, with_layers=False)
 
     def values(tier: Tier, metric: str) -> list[float]:
         return [m.value for m in measured.of(tier, metric) if m.value is not None]

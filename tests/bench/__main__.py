@@ -15,6 +15,7 @@ from tests.bench.harness import ROOT, Row
 BENCHES = {
     "startup": "command line, lint and pytest start-up",
     "layers": "per-layer comparison against ONNX Runtime's qdq_loss_debug",
+    "scale": "plans of 10 000 cases and merges of as many results",
     "case": "a whole case against the bare loops it cannot avoid",
 }
 
