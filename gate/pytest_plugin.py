@@ -147,6 +147,7 @@ class _GateSession:
         return self._verdicts[case.id]
 
     def _runs(self) -> SharedRuns:
+        from gate.run.artifacts import default_artifacts_dir
         from gate.run.settings import default_cache_dir
         from gate.run.shared import SharedRuns
         from gate.spec.project import project_root
@@ -155,6 +156,8 @@ class _GateSession:
         return SharedRuns(
             folder=self._folder,
             cache_dir=default_cache_dir(project_root()) if cached else None,
+            baselines_dir=self._store().root.absolute(),
+            artifacts_dir=default_artifacts_dir(project_root()),
             processes=self._processes,
         )
 

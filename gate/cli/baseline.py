@@ -21,6 +21,7 @@ from gate.core.convert import to_plain
 from gate.core.result import CaseResult
 from gate.core.status import ExitCode
 from gate.judge.wording import count, names
+from gate.run.artifacts import default_artifacts_dir, keep_candidates_of
 from gate.run.events import CaseFinished, Event
 from gate.run.settings import InfrastructureError, RunSettings, default_cache_dir
 from gate.run.store import StoredRunError, create_run, read_run
@@ -128,7 +129,7 @@ def _update(args: argparse.Namespace, store: BaselineStore) -> int:
         return ExitCode.INTERRUPTED
     provenance = provenance_of(args.reason or "no reason given", project_root())
     update = prepare(results, store, provenance, accept_failing=args.accept_failing)
-    outcome = _outcome(update, args, store)
+    outcome = _outcome(update, args, store, results)
     if args.json:
         _print_json({**_plain(update, store), **outcome})
     else:
@@ -137,7 +138,9 @@ def _update(args: argparse.Namespace, store: BaselineStore) -> int:
     return int(outcome["exit_code"])
 
 
-def _outcome(update: Update, args: argparse.Namespace, store: BaselineStore) -> dict[str, Any]:
+def _outcome(
+    update: Update, args: argparse.Namespace, store: BaselineStore, results: Sequence[CaseResult]
+) -> dict[str, Any]:
     """Write, or say why not."""
     worse = update.needs_reason
     written: tuple[Path, ...] = ()
@@ -157,6 +160,8 @@ def _outcome(update: Update, args: argparse.Namespace, store: BaselineStore) -> 
         written = store.write_all([r.baseline for r in update.recordings])
         code = ExitCode.PASS
         message = f"{count(len(written), 'baseline')} written, {len(update.unchanged)} unchanged"
+        for line in keep_candidates_of(results, store, project_root()):
+            message += f"\n{line}"
     return {"exit_code": code, "message": message, "written": [str(path) for path in written]}
 
 
@@ -171,6 +176,8 @@ def _results(args: argparse.Namespace) -> list[CaseResult]:
         run_dir=create_run(root / ".gate" / "runs"),
         cache_dir=default_cache_dir(root),
         jobs=args.jobs,
+        baselines_dir=(args.baselines or root / "baselines").absolute(),
+        artifacts_dir=default_artifacts_dir(root),
     )
     order = {case.id: index for index, case in enumerate(wanted.cases)}
     results = list(run_plan(wanted, settings=settings, on_event=_say))

@@ -15,13 +15,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from gate.baseline.store import BaselineStore
 from gate.core.artifact import Artifact, Format
+from gate.core.baseline import BaselineFound
 from gate.core.case import Case
 from gate.core.convert import MalformedRecordError
-from gate.core.observation import Observation
+from gate.core.result import CaseResult
+from gate.judge.latency import wants_base
 from gate.run.cache import Cache
 from gate.run.job import read_record, write_record
 from gate.run.locks import FileLock
+from gate.run.settings import default_cache_dir
 
 RECORD = "artifact.json"
 ARTIFACT_BYTES = 2 * 1000**3
@@ -97,29 +101,48 @@ def default_artifacts_dir(root: Path) -> Path:
     return root / ".gate" / "artifacts"
 
 
-def keep_accepted(
-    accepted: Iterable[tuple[Case, Observation]], cache: Cache, store: ArtifactStore
-) -> tuple[str, ...]:
-    """Keep the candidates of accepted results.
+def keep_candidates_of(
+    results: Iterable[CaseResult], baselines: BaselineStore, root: Path
+) -> list[str]:
+    """Keep the candidates of those results that are what the baselines now say, where a tolerance
+    of the case would have one run again.
+
+    Args:
+        results: of a run, some of which were accepted.
+        baselines: as they are after that.
+        root: of the project.
 
     Returns:
-        One line a case whose candidate cannot be found any more, or is not what was observed.
-
-    Raises:
-        OSError: the folder cannot be written.
+        One line a case whose candidate is not to be found any more, or cannot be kept.
     """
+    cache = Cache(default_cache_dir(root))
+    store = ArtifactStore(default_artifacts_dir(root))
     said = []
-    for case, observation in accepted:
+    for result in results:
+        case, observation = result.case, result.observation
+        if observation is None or not wants_base(case):
+            continue
+        found = baselines.lookup(case.id, observation.environment, case.comparability)
         sha256 = observation.artifacts.get("candidate", "")
-        if not isinstance(store.find(sha256), str):
+        if (
+            not isinstance(found, BaselineFound)
+            or found.baseline.artifacts.get("candidate") != sha256
+            or not isinstance(store.find(sha256), str)
+        ):
             continue
         artifact = cache.artifact(sha256) or _given(case, sha256)
-        if artifact is None or not store.keep(artifact):
+        why = "" if artifact is not None else "it is neither cached nor given as a file"
+        try:
+            if artifact is not None and not store.keep(artifact):
+                why = "its file was changed meanwhile"
+        except OSError as error:
+            why = f"it cannot be written ({error.strerror})"
+        if why:
             said.append(
-                f"{case.id}: the accepted candidate is neither cached nor given as a file, so later"
-                " runs cannot time it beside theirs and compare latency by a stored ratio"
+                f"{case.id}: the accepted candidate was not kept: {why}; later runs compare latency"
+                " by a stored ratio instead of running it beside theirs"
             )
-    return tuple(said)
+    return said
 
 
 def content_sha256(artifact: Artifact) -> str | None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from gate.core.artifact import Artifact, Format
+from gate.core.baseline import Baseline
 from gate.core.canonical import canonical_json
 from gate.core.case import Case
 from gate.core.convert import MalformedRecordError, from_plain, to_plain
@@ -59,6 +60,8 @@ class Job:
     """Where to look for the baseline whose artifact is timed beside the candidate; None: nowhere."""
     artifacts_dir: Path | None = None
     """Where accepted artifacts are kept; None: nowhere."""
+    accepted: Baseline | None = None
+    """The baseline itself, where it lies in no folder."""
     pictures: bool = True
     """Keep small pictures of samples that flip, where inputs are images."""
     keep_candidates: Path | None = None

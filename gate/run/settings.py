@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from gate.core.baseline import Baseline
 from gate.run.mutation import Mutation
 from gate.run.shards import Part
 
@@ -38,6 +39,8 @@ class RunSettings:
     """Baselines whose artifacts are timed beside the candidates; None: those of no baseline."""
     artifacts_dir: Path | None = None
     """Where accepted artifacts are kept; None: nowhere but in the cache."""
+    accepted: Mapping[str, Baseline] = field(default_factory=dict)
+    """Case id -> the baseline to be compared with in place of one in ``baselines_dir``."""
     pictures: bool = True
     """Keep small pictures of samples whose answer flips, for reports."""
     keep_candidates: Path | None = None

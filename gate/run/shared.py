@@ -21,6 +21,9 @@ class SharedRuns:
 
     folder: Path
     cache_dir: Path | None
+    baselines_dir: Path | None = None
+    """With ``artifacts_dir``, as in ``RunSettings``."""
+    artifacts_dir: Path | None = None
     processes: int = 1
     """How many may run cases at the same time; timing still has the machine to itself."""
 
@@ -52,6 +55,8 @@ class SharedRuns:
             jobs=self.processes,
             lock_dir=self.folder / "timing",
             handle_signals=False,
+            baselines_dir=self.baselines_dir,
+            artifacts_dir=self.artifacts_dir,
         )
         (result,) = run_plan(Plan(cases=(case,)), settings=settings)
         return result

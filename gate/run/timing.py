@@ -133,10 +133,9 @@ class Timing:
         if not self._waiting:
             self._waiting.append(self._launch())
             self._waiting[0].wait_until_ready()
-        launch = self._waiting[0]
-        self._answers.append(launch.measure())
+        tick(len(self._answers))  # before, so that what it wakes is asleep again when it counts
+        self._answers.append(self._waiting[0].measure())
         del self._waiting[0]
-        tick(len(self._answers))
 
     def _launch(self) -> Launch:
         prepared, number = self._prepared, self._begun

@@ -58,7 +58,9 @@ def test_stages_come_in_order_and_end_in_an_observation(planned: Planned, engine
     assert seen.task is not None
     assert len(seen.task.reference_top1) == 20
     assert seen.timing is not None
-    assert len(seen.timing.candidate_wall_ns) == len(seen.timing.reference_cpu_ns) == 4
+    # Nothing demands a time: one launch of four rounds, each model forwards and backwards.
+    assert len(seen.timing.candidate_wall_ns) == len(seen.timing.reference_cpu_ns) == 2 * 4
+    assert seen.timing.launch == (0,) * 8
     assert seen.resources is not None
     # Python, NumPy and the runtime are in it; the worker's own peak is no part of it.
     assert 20 * 2**20 < seen.resources.peak_memory_bytes < 500 * 2**20
