@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict
 
 import numpy as np
 
@@ -77,9 +76,9 @@ class ChosenSamples:
         self._preprocess = preprocess
         self._options = options
         self._inputs = inputs
-        self._meaning = canonical_json(
-            {"preprocess": dict(options), "inputs": {k: asdict(v) for k, v in inputs.items()}}
-        )
+        # What an input may range over says nothing about the samples.
+        taken = {k: {"shape": list(v.shape), "dtype": v.dtype} for k, v in inputs.items()}
+        self._meaning = canonical_json({"preprocess": dict(options), "inputs": taken})
         self._contents: tuple[bytes, ...] | None = None
 
     def __len__(self) -> int:
