@@ -12,6 +12,7 @@ from gate.backends._onnx_follow import Identity
 from gate.backends._onnx_graph import Graph, Node
 from gate.core.layer import LayerRow, QParams, TensorInfo
 
+_HALF = frozenset({"float16", "bfloat16"})
 _SMALL = frozenset({"int8", "uint8", "int4", "uint4", "int2", "uint2"})
 
 
@@ -56,6 +57,11 @@ def row(layer: Folded, identity: Identity, facts: Facts) -> LayerRow:
         for size, weight in zip(sizes, layer.weights, strict=True)
         if _weight_type(weight, facts) in _SMALL
     ]
+    half = [
+        size
+        for size, weight in zip(sizes, layer.weights, strict=True)
+        if _weight_type(weight, facts) in _HALF
+    ]
     weights = [weight for weight in layer.weights if isinstance(weight, Stored)]
     return LayerRow(
         name=identity.name,
@@ -68,6 +74,7 @@ def row(layer: Folded, identity: Identity, facts: Facts) -> LayerRow:
         output=_qparams(layer.stored, facts) if layer.stored is not None else None,
         params=sum(sizes),
         params_quantized=sum(small),
+        params_half=sum(half),
         macs=_macs(layer, facts, sizes) if ops.computes(node.op) else 0,
         covers=identity.covers,
         capture=layer.outputs[0] if graph.producer.get(layer.outputs[0]) else None,

@@ -45,6 +45,7 @@ def describe(call: Call, *, name: str, covers: tuple[str, ...], batch: int) -> L
         output=qparams(call.output) if call.output.is_quantized else None,
         params=sum(weight.numel() for weight in weights),
         params_quantized=sum(w.numel() for w in quantized_weights if _stored(w) in _EIGHT_BITS),
+        params_half=sum(w.numel() for w in weights if _half(call, w)),
         macs=round(macs(call, weights) / batch) if computes else 0,
         covers=covers,
         capture=call.name
@@ -135,6 +136,18 @@ def _module_weights(module: nn.Module) -> list[Tensor]:
         for name, parameter in module.named_parameters()
         if "weight" in name.rsplit(".", 1)[-1] and parameter.dim() > 1
     ]
+
+
+def _half(call: Call, weight: Tensor) -> bool:
+    """Whether a weight has 16 bits: its own, or those that its quantized module packs it in."""
+    import torch
+
+    halves = (torch.float16, torch.bfloat16)
+    module = call.module
+    if weight.dtype in halves or module is None or not is_quantized_module(module):
+        return weight.dtype in halves
+    packed = getattr(module, "_packed_params", None)
+    return (getattr(module, "dtype", None) or getattr(packed, "dtype", None)) in halves
 
 
 def _output_axis(call: Call) -> int | None:

@@ -55,6 +55,8 @@ class LayerRow:
     """Weight elements (bias excluded)."""
     params_quantized: int = 0
     """Weight elements stored in 8 bits or less."""
+    params_half: int = 0
+    """Weight elements that a quantizer took to 16 bits of floating point."""
     macs: int = 0
     """Multiply-accumulates for one sample."""
     covers: tuple[str, ...] = ()

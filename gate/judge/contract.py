@@ -1,27 +1,21 @@
-"""What a run must share with its baseline: the reference itself, and how the layers are built."""
+"""What a run must share with its baseline: how the layers are built."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from gate.core.baseline import Baseline, BaselineLayer
 from gate.core.case import Case
 from gate.core.layer import LayerRow, TensorInfo
-from gate.core.observation import Observation, ReferencePin
+from gate.core.observation import Observation
 from gate.core.status import Status, Tier
 from gate.core.verdict import Check
 from gate.judge.soundness import rule
 from gate.judge.wording import count
 
-PIN_RMS_LIMIT = 1e-4
-"""Relative change of an output's root mean square that other kernels may cause."""
-PIN_TOP1_LIMIT_PP = 0.1
-"""Percentage points of top-1 that other kernels may cause."""
-
 
 def contract(case: Case, observation: Observation, baseline: Baseline) -> Iterator[Check]:
     """Checks against a comparable baseline."""
-    yield from _pin(case, observation.pin, baseline.pin)
     if Tier.LAYERS in case.tiers and observation.layers is not None:
         yield from _layers(case, observation.layers.candidate, baseline.layers)
 
@@ -55,53 +49,6 @@ def baseline_layer(row: LayerRow) -> BaselineLayer:
         weight_dtype=row.weight.dtype if row.weight is not None else None,
         output_qparams=row.output,
     )
-
-
-def _pin(case: Case, now: ReferencePin | None, then: ReferencePin | None) -> Iterator[Check]:
-    if then is None:
-        message = "the baseline holds no pin of the reference; update it"
-        yield rule(case, "reference_pin", Status.SKIPPED, message)
-        return
-    if now is None:
-        message = "not measured: the run observed no pin of the reference"
-        yield rule(case, "reference_pin", Status.FAIL, message)
-        return
-    if now.output_sha256 == then.output_sha256 and now.top1_correct == then.top1_correct:
-        message = "the reference answers to the bit as when the baseline was accepted"
-        yield rule(case, "reference_pin", Status.PASS, message)
-        return
-    faults = [*_rms_faults(now.output_rms, then.output_rms), *_count_faults(now, then)]
-    if faults:
-        message = f"the reference itself is off its pin: {'; '.join(faults)}"
-        yield rule(case, "reference_pin", Status.FAIL, message)
-    else:
-        message = (
-            "note: the reference's outputs differ in their last digits from the baseline's "
-            f"(RMS within {PIN_RMS_LIMIT:g}, top-1 within {PIN_TOP1_LIMIT_PP:g} pp)"
-        )
-        yield rule(case, "reference_pin", Status.PASS, message)
-
-
-def _rms_faults(now: Mapping[str, float], then: Mapping[str, float]) -> Iterator[str]:
-    if set(now) != set(then):
-        yield f"outputs {sorted(now)}, in the baseline {sorted(then)}"
-        return
-    for name, old in then.items():
-        new = now[name]
-        if not abs(new - old) <= PIN_RMS_LIMIT * abs(old):  # so written, NaN is a fault
-            yield f"RMS of {name} {old:.6g} -> {new:.6g}"
-
-
-def _count_faults(now: ReferencePin, then: ReferencePin) -> Iterator[str]:
-    if now.samples != then.samples:
-        yield f"{then.samples} -> {count(now.samples, 'sample')}"
-        return
-    if now.top1_correct is None and then.top1_correct is None:
-        return
-    if now.top1_correct is None or then.top1_correct is None:
-        yield f"top-1 {then.top1_correct} -> {now.top1_correct}"
-    elif abs(now.top1_correct - then.top1_correct) * 100.0 > PIN_TOP1_LIMIT_PP * now.samples:
-        yield f"top-1 {then.top1_correct} -> {now.top1_correct} of {now.samples}"
 
 
 def _layers(

@@ -20,6 +20,11 @@ def home(case: Case, tier: Tier) -> Tier:
     return tier if tier in case.tiers or not case.tiers else case.tiers[0]
 
 
+def demanded(case: Case, tier: Tier, name: str) -> bool:
+    """Whether a finding (``gate.core.findings``) is demanded: no override drops it."""
+    return f"{tier}.{name}" not in case.dropped
+
+
 def soundness(case: Case, observation: Observation) -> Iterator[Check]:
     """Every rule, each with at least one check where it applies."""
     yield from _identity(case, observation)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gate.core.case import Case
+from gate.core.findings import IDENTICAL, NOTHING_QUANTIZED, SIZE_REDUCTION
 from gate.core.observation import Observation
 from gate.core.status import Status, Tier
 from gate.core.verdict import Check
 from gate.judge.layers import computing
-from gate.judge.soundness import rule
+from gate.judge.soundness import demanded, rule
 from gate.judge.wording import count, names
 
 FLOAT_METHOD = "none"
@@ -20,29 +21,38 @@ def suspicion(case: Case, observation: Observation) -> Iterator[Check]:
     """Checks of every method but ``none``."""
     if case.quantization.method == FLOAT_METHOD:
         return
-    yield from _nothing_quantized(case, observation)
-    yield from _identical(case, observation)
-    yield from _size_reduction(case, observation)
+    for tier, name, find in (
+        (Tier.LAYERS, NOTHING_QUANTIZED, _nothing_quantized),
+        (Tier.NUMERICAL, IDENTICAL, _identical),
+        (Tier.DEVICE, SIZE_REDUCTION, _size_reduction),
+    ):
+        if demanded(case, tier, name):
+            yield from find(case, observation)
 
 
 def _nothing_quantized(case: Case, observation: Observation) -> Iterator[Check]:
     if observation.layers is None:
         if Tier.LAYERS in case.tiers:  # otherwise nobody asked, and `identical` still looks
             message = "not measured: the layers were not observed"
-            yield rule(case, "nothing_quantized", Status.FAIL, message, tier=Tier.LAYERS)
+            yield rule(case, NOTHING_QUANTIZED, Status.FAIL, message, tier=Tier.LAYERS)
         return
     rows = computing(observation.layers.candidate)
-    # Weight-only methods compute in floating point on weights of few bits.
-    integer = [row for row in rows if row.quantized or row.params_quantized > 0]
-    if integer:
-        status, message = Status.PASS, f"{len(integer)} of {count(len(rows), 'layer')} quantized"
+    # Weight-only methods compute in floating point on weights of few bits, or of sixteen.
+    half = [row for row in rows if row.params_half]
+    if any(row.params_half for row in observation.layers.reference):
+        half = []  # the reference has 16 bits too: that is no reduction
+    reduced = [row for row in rows if row.quantized or row.params_quantized or row in half]
+    if reduced:
+        status, message = Status.PASS, f"{len(reduced)} of {count(len(rows), 'layer')} quantized"
+        if half:
+            message += f", {len(half)} of them to 16 bits"
     else:
         status = Status.FAIL
         left = names([row.name for row in rows])
         message = f"no layer is quantized: method {case.quantization.method} left {left} in float"
         if not rows:
             message = "no layer is quantized: the candidate has no computing layer"
-    yield rule(case, "nothing_quantized", status, message, tier=Tier.LAYERS)
+    yield rule(case, NOTHING_QUANTIZED, status, message, tier=Tier.LAYERS)
 
 
 def _identical(case: Case, observation: Observation) -> Iterator[Check]:
@@ -63,7 +73,7 @@ def _identical(case: Case, observation: Observation) -> Iterator[Check]:
         if same
         else "the candidate differs from the reference, as a quantized model does"
     )
-    yield rule(case, "identical", Status.FAIL if same else Status.PASS, message)
+    yield rule(case, IDENTICAL, Status.FAIL if same else Status.PASS, message)
 
 
 def _size_reduction(case: Case, observation: Observation) -> Iterator[Check]:
@@ -73,5 +83,9 @@ def _size_reduction(case: Case, observation: Observation) -> Iterator[Check]:
     before, after = resources.reference_size_bytes, resources.candidate_size_bytes
     message = f"{after} B, the reference {before} B"
     if after >= before:
-        message = f"warning: no size reduction: {message}"
-    yield rule(case, "size_reduction", Status.PASS, message, tier=Tier.DEVICE)
+        message = (
+            f"no size reduction: {message}; float weights are kept beside the quantized ones, or "
+            "nothing was quantized (where that is meant, an override drops device.size_reduction)"
+        )
+    status = Status.FAIL if after >= before else Status.PASS
+    yield rule(case, SIZE_REDUCTION, status, message, tier=Tier.DEVICE)

@@ -21,6 +21,7 @@ from gate.metrics.classification import (
     kl_divergence_nats,
     topk_correct,
 )
+from gate.metrics.sketch import Sketch
 from gate.tiers.flips import FlipCollector
 from gate.tiers.tensors import add_errors, channel_axis
 
@@ -264,6 +265,7 @@ class _Pin:
 
     def __init__(self) -> None:
         self._digests: dict[str, hashlib._Hash] = {}
+        self._sketches: dict[str, Sketch] = {}
         self._squares: dict[str, float] = {}
         self._finite: dict[str, int] = {}
 
@@ -271,6 +273,7 @@ class _Pin:
         for name, value in outputs.items():
             digest = self._digests.setdefault(name, hashlib.sha256())
             digest.update(np.ascontiguousarray(value).data)
+            self._sketches.setdefault(name, Sketch()).add(value)
             wide = value.astype(np.float64).ravel()
             finite = wide[np.isfinite(wide)]
             self._squares[name] = self._squares.get(name, 0.0) + float(np.sum(finite * finite))
@@ -288,6 +291,7 @@ class _Pin:
             },
             samples=samples,
             top1_correct=top1_correct,
+            sketch={name: sketch.result() for name, sketch in self._sketches.items()},
         )
 
 

@@ -51,7 +51,7 @@ def test_a_healthy_run_passes_and_every_rule_says_so() -> None:
     names = {c.rule for c in found.checks if c.tolerance is None}
     assert names == {
         "coverage", "outputs", "nothing_quantized", "identical", "size_reduction", "baseline",
-        "reference_pin", "layer_contract",
+        "reference_pin", "layer_contract", "speed_for_accuracy",
     }  # fmt: skip
     assert found.first_bad_layer is None
     assert found.baseline_note == "compared"
@@ -173,11 +173,16 @@ def test_a_candidate_identical_to_the_reference_fails_unless_it_is_the_float_mod
     assert verdict(observed, tolerances=(build.SQNR,), method="none").status is Status.PASS
 
 
-def test_no_size_reduction_is_a_warning() -> None:
+def test_no_size_reduction_fails_unless_an_override_drops_it() -> None:
     resources = replace(build.observation().resources, candidate_size_bytes=4000)
-    found = verdict(build.observation(resources=resources))
-    assert "warning: no size reduction" in rule(found, "size_reduction").message
-    assert found.status is Status.PASS
+    observed = build.observation(resources=resources)
+    found = verdict(observed)
+    assert (
+        "no size reduction: 4000 B, the reference 4000 B" in rule(found, "size_reduction").message
+    )
+    assert found.status is Status.FAIL
+    assert verdict(observed, dropped=("device.size_reduction",)).status is Status.PASS
+    assert verdict(observed, method="none").status is Status.PASS
 
 
 @pytest.mark.parametrize(
@@ -343,7 +348,8 @@ def test_notes_tell_an_edited_spec_other_versions_and_a_stale_baseline() -> None
             replace(v, value=9.0) if v.metric == "top1_drop" else v for v in stored.values
         ),
     )
-    found = against(build.observation(notes=("said",)), stored, tolerances=(ANCHORED,))
+    observed = build.observation(notes=("said",))
+    found = against(observed, stored, tolerances=(ANCHORED,), on_improvement="note")
     text = "\n".join(found.notes)
     assert found.status is Status.PASS
     for words in ("said", "spec was edited", "torch 2.8 -> 2.13.0", "device.top1_drop of case"):
