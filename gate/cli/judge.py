@@ -69,7 +69,8 @@ def run(args: argparse.Namespace) -> int:
     except (_InputError, StoredRunError, BaselineError) as error:
         sys.stderr.write(f"gate judge: {error}\n")
         return ExitCode.INFRASTRUCTURE
-    return emit(verdicts, results, args)
+    runs = [folder_of(path) for path in args.observations]
+    return emit(verdicts, results, args, baselines=baselines, runs=runs)
 
 
 def _read_all(paths: Sequence[Path]) -> list[CaseResult]:
@@ -83,6 +84,13 @@ def _read_all(paths: Sequence[Path]) -> list[CaseResult]:
                 raise _InputError(f"{path}: holds {result.case.id}, which {known} holds already")
             results.append(result)
     return results
+
+
+def folder_of(path: Path) -> Path:
+    """The run that an argument belongs to: a folder, its record or one of its result files."""
+    if path.is_dir():
+        return path
+    return path.parent if path.name == RUN_FILE else path.parent.parent
 
 
 def _read(path: Path) -> list[CaseResult]:

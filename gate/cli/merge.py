@@ -66,7 +66,14 @@ def run(args: argparse.Namespace) -> int:
         return ExitCode.INFRASTRUCTURE
     if args.write_costs is not None:
         write_costs(args.write_costs, merged.results)
-    code = emit(verdicts, merged.results, args, not_applicable=merged.plan.not_applicable)
+    code = emit(
+        verdicts,
+        merged.results,
+        args,
+        not_applicable=merged.plan.not_applicable,
+        baselines=baselines,
+        runs=[out],
+    )
     for problem in merged.problems:
         sys.stderr.write(f"gate merge: {problem}\n")
     return code

@@ -89,6 +89,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="folder of baselines (default: baselines/ of the project)",
     )
+    parser.add_argument(
+        "--no-pictures",
+        action="store_true",
+        help="keep no small pictures of inputs whose answer flipped (shown by --html)",
+    )
     parser.add_argument("--quiet", action="store_true", help="show no progress")
     add_report_arguments(parser)
 
@@ -107,7 +112,9 @@ def run(args: argparse.Namespace) -> int:
         return ExitCode.USAGE
     baselines = BaselineStore(args.baselines or project_root() / "baselines")
     try:
-        results = _results(planned, part, args, baselines)
+        root = project_root()
+        run_dir = use_run(args.out) if args.out else create_run(root / ".gate" / "runs")
+        results = _results(planned, part, args, baselines, run_dir)
         verdicts = judged_all(results, baselines)
         recorded = [] if args.tier else _record(results, verdicts, baselines)
     except (InfrastructureError, BaselineError) as error:
@@ -116,7 +123,14 @@ def run(args: argparse.Namespace) -> int:
     if part is not None and not part.cases:
         sys.stderr.write(f"shard {args.shard} of {count(len(planned.cases), 'case')} is empty\n")
         return ExitCode.PASS
-    code = emit(verdicts, results, args, not_applicable=planned.not_applicable)
+    code = emit(
+        verdicts,
+        results,
+        args,
+        not_applicable=planned.not_applicable,
+        baselines=baselines,
+        runs=[run_dir],
+    )
     for line in recorded:
         sys.stderr.write(f"{line}\n")
     return code
@@ -175,16 +189,21 @@ def _record(
 
 
 def _results(
-    planned: Plan, part: Part | None, args: argparse.Namespace, baselines: BaselineStore
+    planned: Plan,
+    part: Part | None,
+    args: argparse.Namespace,
+    baselines: BaselineStore,
+    run_dir: Path,
 ) -> list[CaseResult]:
     """Results in the order of the plan, of a shard's cases alone."""
     if part is not None:
         planned = replace(planned, cases=part.cases)
     root = project_root()
     settings = RunSettings(
-        run_dir=use_run(args.out) if args.out else create_run(root / ".gate" / "runs"),
+        run_dir=run_dir,
         cache_dir=None if args.no_cache else default_cache_dir(root),
         jobs=args.jobs,
+        pictures=not args.no_pictures,
         baselines_dir=baselines.root.absolute(),
         artifacts_dir=default_artifacts_dir(root),
         keep_candidates=args.keep_candidates and args.keep_candidates.absolute(),

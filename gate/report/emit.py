@@ -8,12 +8,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from gate.baseline.store import BaselineStore
 from gate.core.case import NotApplicable
 from gate.core.result import CaseResult
 from gate.core.status import ExitCode
 from gate.core.verdict import Verdict
 from gate.judge.summary import summarize
 from gate.report import github, stdout
+from gate.report.html_report.sources import html_file
 from gate.report.style import style_of
 
 
@@ -26,6 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--junit", type=Path, metavar="FILE", help="also write JUnit XML")
     group.add_argument(
         "--markdown", type=Path, metavar="FILE", help="also write Markdown (at most 1 MiB)"
+    )
+    group.add_argument(
+        "--html", type=html_file, metavar="FILE", help="also write a page to look at (at most 3 MB)"
     )
     group.add_argument(
         "--sarif", type=Path, metavar="FILE", help="also write SARIF 2.1.0 for code scanning"
@@ -61,10 +66,14 @@ def emit(
     options: argparse.Namespace,
     *,
     not_applicable: Sequence[NotApplicable] = (),
+    baselines: BaselineStore | None = None,
+    runs: Sequence[Path] = (),
 ) -> int:
     """Write every output that ``options`` ask for and return the exit code.
 
-    The verdicts are in the order of the plan, each with its result. A report that cannot be written
+    The verdicts are in the order of the plan, each with its result; ``baselines`` is where they were
+    looked up and ``runs`` are the folders that the results came from, for what reports show of them. A
+    report that cannot be written
     makes the exit code at least that of an infrastructure error: a gate whose report nobody got has
     not reported a pass.
     """
@@ -105,6 +114,13 @@ def emit(
 
         page = markdown.render(verdicts, results, not_applicable=not_applicable)
         written &= _write(options.markdown, page)
+    if options.html is not None:
+        from gate.report.html_report import sources
+
+        page = sources.page(
+            verdicts, results, not_applicable=not_applicable, baselines=baselines, runs=runs
+        )
+        written &= _write(options.html, page)
     if options.sarif is not None:
         from gate.report import sarif
 

@@ -17,12 +17,19 @@ def judged(result: CaseResult, baselines: BaselineStore) -> Verdict:
     Raises:
         BaselineError: an interrupted update of the baselines cannot be finished.
     """
-    lookup: BaselineLookup = BaselineMissing(path=str(baselines.folder(result.case.id)))
-    if result.observation is not None and result.case.baseline_policy != "ignore":
-        case = result.case
-        environment = result.observation.environment
-        lookup = baselines.lookup(case.id, environment, case.comparability)
-    return verdict_of(result, lookup)
+    return verdict_of(result, looked_up(result, baselines))
+
+
+def looked_up(result: CaseResult, baselines: BaselineStore) -> BaselineLookup:
+    """The baseline that a result is judged by; a missing one where the spec never looks.
+
+    Raises:
+        BaselineError: an interrupted update of the baselines cannot be finished.
+    """
+    case = result.case
+    if result.observation is None or case.baseline_policy == "ignore":
+        return BaselineMissing(path=str(baselines.folder(case.id)))
+    return baselines.lookup(case.id, result.observation.environment, case.comparability)
 
 
 def judged_all(results: Iterable[CaseResult], baselines: BaselineStore) -> list[Verdict]:

@@ -1,0 +1,103 @@
+"""Top-1 answers of both sides over the evaluation samples, and the samples that flipped."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gate.core.flips import Flips
+from gate.core.observation import Observation
+from gate.judge.wording import count
+from gate.report.format import quantity
+from gate.report.html_report import svg
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+WIDTH, HEIGHT = 540.0, 58.0
+_LEAST = 3.0
+"""Pixels that even a single sample gets, so that it is seen."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlipCard:
+    """One flipped sample to show."""
+
+    sample: int
+    index: int
+    label: int
+    reference: int
+    candidate: int
+    word: str
+    """``lost`` or ``gained``."""
+    source: str
+    """A data URI, or empty."""
+    alt: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answers:
+    """Correctness of both sides, sample by sample."""
+
+    picture: Markup
+    rows: tuple[tuple[str, int, str], ...]
+    """(what, samples, share)."""
+    cards: tuple[FlipCard, ...]
+    cards_left_out: int
+    note: str
+
+
+def answers(seen: Observation, flips: Flips | None, *, pictures: bool) -> Answers | None:
+    """Count right and wrong answers; None where the data has no labels."""
+    task = seen.task
+    if task is None or not task.reference_top1:
+        return None
+    pairs = list(zip(task.reference_top1, task.candidate_top1, strict=False))
+    total = len(pairs)
+    counts = {
+        "both right": pairs.count(("1", "1")),
+        "lost: right only in the reference": pairs.count(("1", "0")),
+        "gained: right only in the candidate": pairs.count(("0", "1")),
+        "both wrong": pairs.count(("0", "0")),
+    }
+    kept = flips.kept if flips is not None else ()
+    flipped = pairs.count(("1", "0")) + pairs.count(("0", "1"))
+    note = flips.why_no_pictures if flips is not None else ""
+    if flips is None and flipped:
+        note = "the run kept no record of the flipped samples"
+    return Answers(
+        picture=_bar(list(counts.values()), total),
+        rows=tuple((what, n, quantity(100.0 * n / total, "%")) for what, n in counts.items()),
+        cards=tuple(
+            FlipCard(
+                sample=flip.sample,
+                index=flip.index,
+                label=flip.label,
+                reference=flip.reference,
+                candidate=flip.candidate,
+                word="lost" if flip.lost else "gained",
+                source=f"data:image/png;base64,{flip.png}" if flip.png and pictures else "",
+                alt=f"input of sample {flip.sample}, class {flip.label}",
+            )
+            for flip in kept
+        ),
+        cards_left_out=max(0, flipped - len(kept)) if kept else 0,
+        note=note,
+    )
+
+
+def _bar(counts: list[int], total: int) -> Markup:
+    """One bar of all samples; each part that is not empty is at least a few pixels wide."""
+    least = [_LEAST if n else 0.0 for n in counts]
+    room = WIDTH - sum(least)
+    parts: list[Markup] = []
+    x = 0.0
+    for n, floor, name in zip(counts, least, ("both", "lost", "gained", "neither"), strict=True):
+        wide = floor + room * n / total
+        if n:
+            parts.append(svg.tag("rect", x=x, y=4, width=wide, height=24, class_=f"a-{name}"))
+        x += wide
+    lost, gained = counts[1], counts[2]
+    label = f"{count(total, 'sample')}: {lost} lost, {gained} gained"
+    parts.append(svg.text(0, 48, label, class_="p-text"))
+    return svg.drawing(WIDTH, HEIGHT, parts, label=label, class_="answers")
