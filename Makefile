@@ -6,7 +6,7 @@ ARGS ?=
 # Cases and tests at the same time; latencies are always taken one case at a time.
 JOBS ?= 2
 BIN := $(VENV)/bin
-RUN_EXTRAS := torch,onnxruntime,images,sklearn
+RUN_EXTRAS := torch,onnxruntime,images,sklearn,html
 SPECS := specs/
 
 # No bytecode or build files of one target may change another's result.
