@@ -25,6 +25,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "gate.cli.tune_tolerances",
         "propose bounds from measured noise and planted faults, as a diff",
     ),
+    "upgrade": (
+        "gate.cli.upgrade",
+        "say what other versions do to every case, and which part did it",
+    ),
     "doctor": ("gate.cli.doctor", "say which backends and quantizers work here, and why not"),
     "metrics": ("gate.cli.metrics", "list every metric with unit, direction and formula"),
     "schema": ("gate.cli.schema", "print the JSON Schema of specs"),

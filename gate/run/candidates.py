@@ -1,79 +1,65 @@
-"""Candidates kept outside the cache: made by one stack of versions, run by another.
+"""Candidates by case, kept outside the cache: made by one stack of versions, run by another.
 
-    <folder>/<case>/artifact.json     what it is
-    <folder>/<case>/files/...         the file, its external data beside it
-
-The file's SHA-256 is checked before it is used: what lies there need not come from this machine.
+<folder>/files/<sha256>/...     the artifacts
+<folder>/cases/<case>.json      which of them is whose
 """
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from gate.core.artifact import Artifact, Format
+from gate.core.artifact import Artifact
 from gate.core.convert import MalformedRecordError
-from gate.models.hashing import files_sha256
-from gate.models.onnx_files import inspect_onnx
 from gate.quantize.base import QuantizeError
+from gate.run.artifacts import ArtifactStore
 from gate.run.job import read_record, write_record
 from gate.run.store import escaped
 
-RECORD = "artifact.json"
-FILES = "files"
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptCandidate:
+    """The candidate of one case."""
+
+    case_id: str
+    sha256: str
 
 
 def keep_candidate(root: Path, case_id: str, artifact: Artifact) -> None:
-    """Copy a candidate below ``root``; one that was kept for the case before is replaced.
+    """Copy a candidate below ``root``; it takes the place of what was kept for the case before.
 
     Raises:
         OSError: it cannot be written.
+        QuantizeError: the file is no longer what its maker wrote.
     """
-    folder = root / escaped(case_id)
-    staging = folder.with_name(f".{folder.name}.new")
-    shutil.rmtree(staging, ignore_errors=True)
-    (staging / FILES).mkdir(parents=True)
-    home = artifact.path.parent
-    for file in _parts(artifact):
-        to = staging / FILES / file.relative_to(home)
-        to.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(file, to)
-    write_record(staging / RECORD, replace(artifact, path=Path(FILES) / artifact.path.name))
-    shutil.rmtree(folder, ignore_errors=True)
-    staging.rename(folder)
+    if not _files(root).keep(artifact):
+        raise QuantizeError(f"{artifact.path}: was changed after it was made; nothing was kept")
+    place = _place(root, case_id)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    write_record(place, KeptCandidate(case_id=case_id, sha256=artifact.sha256))
 
 
 def kept_candidate(root: Path, case_id: str) -> Artifact:
-    """The candidate that was kept for a case.
+    """The candidate that was kept for a case, its content checked.
 
     Raises:
         QuantizeError: there is none, or it is not what was kept.
     """
-    folder = root / escaped(case_id)
     try:
-        record = read_record(folder / RECORD, Artifact)
+        record = read_record(_place(root, case_id), KeptCandidate)
     except FileNotFoundError:
         raise QuantizeError(f"{root}: holds no candidate of {case_id}") from None
     except (OSError, MalformedRecordError) as error:
-        raise QuantizeError(f"{folder / RECORD}: {error}; keep the candidate again") from error
-    path = folder / FILES / record.path.name
-    artifact = replace(record, path=path)
-    if not path.is_file():
-        raise QuantizeError(f"{path}: is not there; keep the candidate again")
-    if files_sha256(_parts(artifact)) != record.sha256:
-        raise QuantizeError(f"{path}: is not the file that was kept; keep the candidate again")
-    return artifact
+        raise QuantizeError(f"{_place(root, case_id)}: {error}; keep it again") from error
+    found = _files(root).find(record.sha256)
+    if isinstance(found, str):
+        raise QuantizeError(f"{root}: the candidate of {case_id}: {found}; keep it again")
+    return found
 
 
-def has_candidate(root: Path, case_id: str) -> bool:
-    """Whether one was kept; it is verified when it is used."""
-    return (root / escaped(case_id) / RECORD).is_file()
+def _files(root: Path) -> ArtifactStore:
+    return ArtifactStore(root / "files")
 
 
-def _parts(artifact: Artifact) -> Sequence[Path]:
-    if artifact.format is not Format.ONNX:
-        return (artifact.path,)
-    parts = inspect_onnx(artifact.path)
-    return (parts.path, *parts.external)
+def _place(root: Path, case_id: str) -> Path:
+    return root / "cases" / f"{escaped(case_id)}.json"

@@ -1,0 +1,129 @@
+"""The comparison of two stacks, for a terminal, for Markdown and as JSON."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tabulate import tabulate
+
+from gate.core.convert import to_plain
+from gate.core.result import CaseResult
+from gate.judge.wording import count
+from gate.report.figures import figures
+from gate.report.format import quantity
+from gate.report.grid import grid
+from gate.report.outcome import outcome, spaced
+from gate.report.text import one_line
+from gate.upgrade.attribution import Cause, Cell, Origin, Side
+from gate.upgrade.compare import Upgraded
+from gate.upgrade.stacks import Stack
+
+_HEAD = ("case", "the upgrade", "SQNR", "top-1 drop", "speed-up", "verdict on the new stack")
+
+
+def title(old: Stack, new: Stack) -> str:
+    """What was upgraded, in one line: also the reason of baselines that are accepted after it."""
+    changed = changes(old, new)
+    listed = ", ".join(
+        f"{name} {then or 'absent'} -> {now or 'absent'}" for name, then, now in changed
+    )
+    return f"upgrade of {listed}" if listed else "upgrade: both stacks have the same versions"
+
+
+def changes(old: Stack, new: Stack) -> list[tuple[str, str, str]]:
+    """(distribution, version before, version after) of all that differ; empty where absent."""
+    return [
+        (name, old.versions.get(name, ""), new.versions.get(name, ""))
+        for name in sorted({*old.versions, *new.versions})
+        if old.versions.get(name) != new.versions.get(name)
+    ]
+
+
+def summary(upgraded: Sequence[Upgraded]) -> str:
+    """How many cases of each cause."""
+    tally = Counter(cause for item in upgraded for cause in item.attribution.causes)
+    listed = ", ".join(f"{tally[cause]} {cause}" for cause in Cause if tally[cause])
+    return f"{count(len(upgraded), 'case')}: {listed}" if upgraded else "no case"
+
+
+def terminal(old: Stack, new: Stack, upgraded: Sequence[Upgraded]) -> str:
+    """A table and, below it, what each cause rests on."""
+    blocks = [title(old, new), grid(_HEAD, [_row(item) for item in upgraded])]
+    for item in upgraded:
+        lines = [f"{item.case.id}"]
+        lines += [f"  {f.cause}: {f.detail}" for f in item.attribution.findings if f.detail]
+        lines += [f"  note: {note}" for note in item.attribution.notes]
+        if len(lines) > 1:
+            blocks.append("\n".join(lines))
+    return "\n\n".join([*blocks, summary(upgraded)]) + "\n"
+
+
+def markdown(old: Stack, new: Stack, upgraded: Sequence[Upgraded]) -> str:
+    """The same for a pull request."""
+    rows = [[_cell(text) for text in _row(item)] for item in upgraded]
+    parts = [f"## {_cell(title(old, new))}", summary(upgraded)]
+    parts.append(tabulate(rows, headers=_HEAD, tablefmt="pipe", disable_numparse=True))
+    for item in upgraded:
+        said = [
+            f"- **{f.cause}**: {_cell(f.detail)}" for f in item.attribution.findings if f.detail
+        ]
+        said += [f"- {_cell(note)}" for note in item.attribution.notes]
+        if said:
+            parts.append(f"### {_cell(item.case.id)}\n\n" + "\n".join(said))
+    return "\n\n".join(parts) + "\n"
+
+
+def plain(old: Stack, new: Stack, upgraded: Sequence[Upgraded]) -> dict[str, Any]:
+    """The same for programs."""
+    return {
+        "title": title(old, new),
+        "old": _stack(old),
+        "new": _stack(new),
+        "changes": [{"name": n, "old": then, "new": now} for n, then, now in changes(old, new)],
+        "cases": [
+            {
+                "case_id": item.case.id,
+                "causes": list(item.attribution.causes),
+                "findings": to_plain(item.attribution.findings),
+                "notes": list(item.attribution.notes),
+                "verdict": outcome(item.verdict).value,
+                "cells": {
+                    f"{side}-{origin}": to_plain(figures(result))
+                    for (side, origin), result in item.cells.items()
+                },
+            }
+            for item in upgraded
+        ],
+    }
+
+
+def _stack(stack: Stack) -> dict[str, Any]:
+    return {"python": str(stack.python), "versions": dict(stack.versions)}
+
+
+def _row(item: Upgraded) -> list[str]:
+    before = _of(item.cells, Side.OLD)
+    after = item.cells.get((Side.NEW, Origin.MADE))
+    x, y = figures(before), figures(after)
+    return [
+        item.case.id,
+        ", ".join(item.attribution.causes),
+        _arrow(quantity(x.sqnr_db, "dB"), quantity(y.sqnr_db, "dB")),
+        _arrow(quantity(x.top1_drop_pp, "pp"), quantity(y.top1_drop_pp, "pp")),
+        _arrow(quantity(x.speedup, "x"), quantity(y.speedup, "x")),
+        spaced(outcome(item.verdict)),
+    ]
+
+
+def _of(cells: Mapping[Cell, CaseResult], side: Side) -> CaseResult | None:
+    return cells.get((side, Origin.STORED)) or cells.get((side, Origin.MADE))
+
+
+def _arrow(before: str, after: str) -> str:
+    return before if before == after else f"{before} -> {after}"
+
+
+def _cell(text: str) -> str:
+    return one_line(text).replace("|", "\\|").replace("<", "&lt;")
