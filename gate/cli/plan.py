@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
         complain(error)
         return ExitCode.USAGE
     past, unreadable = past_runs(project_root() / RUNS)
-    skips = {case.id: skip_reason(case, probe=False) for case in planned.cases}
+    skips = _skips(planned)
     if args.json:
         sys.stdout.write(_json(planned, past, skips))
     else:
@@ -52,6 +52,20 @@ def run(args: argparse.Namespace) -> int:
     if unreadable:
         sys.stderr.write(f"{unreadable} stored results cannot be read and give no estimate\n")
     return ExitCode.PASS
+
+
+def _skips(planned: Plan) -> dict[str, str | None]:
+    """Case id -> why it cannot run here; cases that need the same are asked about once."""
+    known: dict[tuple[Any, ...], str | None] = {}
+    found: dict[str, str | None] = {}
+    for case in planned.cases:
+        calibration = case.data.calibration.source if case.data.calibration is not None else None
+        sources = (case.model.source, case.data.evaluation.source, calibration)
+        needs = (case.requires, *sources, case.quantization.method, case.target.backend)
+        if needs not in known:
+            known[needs] = skip_reason(case, probe=False)
+        found[case.id] = known[needs]
+    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

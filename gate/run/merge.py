@@ -18,7 +18,7 @@ from gate.core.case import Case, Plan
 from gate.core.convert import MalformedRecordError, from_plain
 from gate.core.observation import RunFailure
 from gate.core.result import CaseResult
-from gate.run.shards import PlanRecord, fingerprint, plan_digest
+from gate.run.shards import PlanRecord, fingerprint, plain_digest
 from gate.run.store import (
     PLAN_FILE,
     RUN_FILE,
@@ -98,7 +98,7 @@ def merge(folders: Sequence[Path], out: Path, *, expected_digest: str | None = N
     runs = [_Run(folder=folder, record=_read(folder / RUN_FILE, RunRecord)) for folder in folders]
     _check_together(runs)
     plan, plain = _plan(runs[0])
-    digest = plan_digest(plan)
+    digest = plain_digest(plain.values(), plan.not_applicable)
     if expected_digest is not None and digest != expected_digest:
         raise MergeError(
             f"{runs[0].folder}: is of another plan than the one expected"

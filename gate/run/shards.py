@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,8 @@ from gate.run.costs import Costs
 MOST_SHARDS = 256
 """As many jobs as GitHub makes of one matrix."""
 
+# A JSON string that is an absolute path, and no key; its last part is kept.
+_ABSOLUTE = re.compile(r'"(?:/|[A-Za-z]:\\\\)(?:[^"]*[/\\])?([^"/\\]*)"(?!:)')
 _SHARD = re.compile(r"(\d{1,9})/(\d{1,9})", re.ASCII)
 
 
@@ -99,13 +101,21 @@ def partition(cases: Sequence[Case], count: int, costs: Costs) -> list[list[str]
 
 def plan_digest(plan: Plan) -> str:
     """Identity of a plan on whichever machine it was made."""
-    others = sorted((other.id, other.reason) for other in plan.not_applicable)
-    return digest([[fingerprint(to_plain(case)) for case in plan.cases], others])
+    return plain_digest((to_plain(case) for case in plan.cases), plan.not_applicable)
+
+
+def plain_digest(
+    cases: Iterable[Mapping[str, Any]], not_applicable: Sequence[NotApplicable]
+) -> str:
+    """:func:`plan_digest` of a plan whose cases are plain already."""
+    others = sorted((other.id, other.reason) for other in not_applicable)
+    return digest([[fingerprint(case) for case in cases], others])
 
 
 def fingerprint(case: Mapping[str, Any]) -> str:
     """A plain case as canonical text that does not tell where its files lie."""
-    return canonical_json(portable(case))
+    # As :func:`portable` does, on the text: a plan may have ten thousand cases.
+    return _ABSOLUTE.sub(r'"\1"', canonical_json(case))
 
 
 def portable(value: Any) -> Any:
