@@ -143,7 +143,8 @@ def run_faults(
 
     cases = tuple(run.run_case for run in runs.values())
     mutations = {name: run.mutation for name, run in runs.items()}
-    for result in run_cases(cases, mutations, settings, "faults", listen):
+    accepted = {name: by_case[run.case.id].lookup for name, run in runs.items()}
+    for result in run_cases(cases, mutations, settings, "faults", listen, accepted=accepted):
         run = runs[result.case.id]
         own = by_case[run.case.id]
         restored = under_its_own_id(result, run.case)
@@ -180,8 +181,11 @@ def run_cases(
     settings: DrillSettings,
     part: str,
     on_event: Callable[[Event], None] | None,
+    *,
+    accepted: Mapping[str, BaselineLookup] | None = None,
 ) -> Iterator[CaseResult]:
-    """Run cases in the folder ``part`` of the drill; results come as they end."""
+    """Run cases in the folder ``part`` of the drill; results come as they end. ``accepted`` holds
+    the baselines that latency is compared with, by the ids of the runs."""
     if not cases:
         return iter(())
     run_dir = settings.run_dir / part
@@ -193,6 +197,12 @@ def run_cases(
             cache_dir=settings.cache_dir or settings.run_dir / "cache",
             jobs=settings.jobs,
             mutations=mutations,
+            pictures=False,
+            accepted={
+                name: lookup.baseline
+                for name, lookup in (accepted or {}).items()
+                if isinstance(lookup, BaselineFound)
+            },
         ),
         on_event=on_event,
     )

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from gate.core.layer import LayerRow
 from gate.core.observation import Observation
 from gate.core.result import CaseResult, Planted
 from gate.core.status import Status, Tier
@@ -201,7 +202,7 @@ def outcome_of(
     return replace(
         given,
         measured=measured,
-        rightly_named=_rightly_named(planted, given.named, observation),
+        rightly_named=_rightly_named(planted, given.named, observation, healthy),
         shifts=shifts,
         advice=None if caught else advise(shifts),
     )
@@ -262,15 +263,22 @@ def _catch(check: Check) -> Catch:
     )
 
 
-def _rightly_named(planted: Planted, named: str | None, observation: Observation) -> bool | None:
-    """Whether the verdict names the layer, a layer that was fused with it, or one that the fault's
-    author says is as right (``Planted.also``); None where no one layer is at fault."""
+def _rightly_named(
+    planted: Planted, named: str | None, observation: Observation, healthy: Observation
+) -> bool | None:
+    """Whether the verdict names the layer, one that was fused with it, one that the fault itself put
+    into the model, or one that the fault's author says is as right (``Planted.also``); None where no
+    one layer is at fault."""
     if planted.layer is None:
         return None
     if named is None:
         return False
-    right = {planted.layer, *planted.also}
-    seen = observation.layers
-    rows = {row.name: row for row in seen.candidate} if seen is not None else {}
+    rows = {row.name: row for row in _rows(observation)}
     covered = rows[named].covers if named in rows else ()
-    return bool(right & {named, *covered})
+    if {planted.layer, *planted.also} & {named, *covered}:
+        return True
+    return named in rows and named not in {row.name for row in _rows(healthy)}
+
+
+def _rows(observation: Observation) -> tuple[LayerRow, ...]:
+    return observation.layers.candidate if observation.layers is not None else ()
