@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from gate.core.artifact import Artifact, Format
 from gate.core.canonical import JsonValue
@@ -76,4 +76,17 @@ class RestoringQuantizer(Quantizer, Protocol):
 
     def restore(self, model: LoadedModel, artifact: Artifact, *, target: TargetSpec) -> Any:
         """Rebuild the quantized ``nn.Module`` from ``artifact`` without calibrating again."""
+        ...
+
+
+@runtime_checkable
+class KeepingQuantizer(Protocol):
+    """A quantizer with an option ``keep_float``: globs on the names of layers left in float."""
+
+    def keepable(self, model: LoadedModel, options: Options) -> tuple[str, ...]:
+        """Names that ``keep_float`` selects among.
+
+        Raises:
+            QuantizeError: the model cannot be prepared.
+        """
         ...

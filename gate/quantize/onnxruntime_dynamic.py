@@ -81,3 +81,17 @@ class OnnxRuntimeDynamic:
                     nodes_to_exclude=excluded,
                 )
             return _onnx.finish(written, prepared, producer=self.name, options=chosen)
+
+    def keepable(self, model: LoadedModel, options: Options) -> tuple[str, ...]:
+        """Names that ``keep_float`` selects among: the nodes of the pre-processed model.
+
+        Raises:
+            QuantizeError: the model cannot be prepared.
+        """
+        import onnx
+
+        chosen = with_defaults(options, self.options_schema)
+        with _onnx.workspace() as folder:
+            prepared = _onnx.prepare(model, preprocess=chosen["preprocess"], folder=folder)
+            graph = onnx.load_model(str(prepared), load_external_data=False).graph
+        return tuple(node.name for node in graph.node)

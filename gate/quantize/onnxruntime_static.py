@@ -71,6 +71,11 @@ class OnnxRuntimeStatic:
         },
     }
 
+    def __init__(self) -> None:
+        self.workbench: Path | None = None
+        """Folder in which the prepared model and the calibrated ranges are kept, for a search that
+        quantizes one model again and again with other layers in float; None keeps nothing."""
+
     def unavailable(self) -> str | None:
         """Why this quantizer cannot work here and how to get it."""
         return _onnx.unavailable()
@@ -98,9 +103,11 @@ class OnnxRuntimeStatic:
         if calibration is None:
             raise QuantizeError("static quantization needs calibration samples; there is none")
         with _onnx.workspace() as folder:
-            prepared = _onnx.prepare(model, preprocess=chosen["preprocess"], folder=folder)
+            prepared = self._prepared(model, chosen, folder)
             excluded = _onnx.excluded_nodes(prepared, chosen["keep_float"])
-            reader = _reader(model, prepared, calibration)
+            ranges = self._ranges()
+            known = any(path.is_file() for path in ranges.values())
+            reader = None if known else _reader(model, prepared, calibration)
             written = out_dir / "model.onnx"
             with _onnx.quiet("ONNX Runtime's static quantization"):
                 quantize_static(
@@ -108,9 +115,44 @@ class OnnxRuntimeStatic:
                     str(written),
                     reader,
                     nodes_to_exclude=excluded,
+                    **ranges,
                     **_arguments(chosen),
                 )
             return _onnx.finish(written, prepared, producer=self.name, options=chosen)
+
+    def keepable(self, model: LoadedModel, options: Options) -> tuple[str, ...]:
+        """Names that ``keep_float`` selects among: the nodes of the pre-processed model.
+
+        Raises:
+            QuantizeError: the model cannot be prepared.
+        """
+        import onnx
+
+        chosen = with_defaults(options, self.options_schema)
+        with _onnx.workspace() as folder:
+            prepared = self._prepared(model, chosen, folder)
+            graph = onnx.load_model(str(prepared), load_external_data=False).graph
+        return tuple(node.name for node in graph.node)
+
+    def _prepared(self, model: LoadedModel, chosen: Mapping[str, JsonValue], folder: Path) -> Path:
+        if self.workbench is None:
+            return _onnx.prepare(model, preprocess=chosen["preprocess"], folder=folder)
+        kept = self.workbench / "float.onnx"
+        if not kept.is_file():
+            return _onnx.prepare(model, preprocess=chosen["preprocess"], folder=self.workbench)
+        return kept
+
+    def _ranges(self) -> dict[str, Path]:
+        """Argument that keeps the ranges, where this version of the library has it."""
+        import inspect
+
+        from onnxruntime.quantization import quantize_static
+
+        if self.workbench is None:
+            return {}
+        if "calibration_cache_path" not in inspect.signature(quantize_static).parameters:
+            return {}
+        return {"calibration_cache_path": self.workbench / "ranges.json"}
 
 
 def _reader(model: LoadedModel, prepared: Path, calibration: CalibrationBatches) -> Any:

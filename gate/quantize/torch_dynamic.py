@@ -88,6 +88,10 @@ class TorchDynamic:
                 raise QuantizeError(f"torch-dynamic with engine {engine}: {error}") from error
             return write_artifact(quantized, producer=self.name, options=complete, out_dir=out_dir)
 
+    def keepable(self, model: LoadedModel, options: Options) -> tuple[str, ...]:  # noqa: ARG002
+        """Names that ``keep_float`` selects among: the paths of the modules."""
+        return tuple(name for name, _ in model.module.named_modules() if name)
+
     def restore(self, model: LoadedModel, artifact: Artifact, *, target: TargetSpec) -> Any:
         """The quantized module around the float one; see ``RestoringQuantizer.restore``."""
         with torch_settings(engine=engine_of(target.options), threads=target.threads):

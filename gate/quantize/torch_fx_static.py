@@ -119,6 +119,10 @@ class TorchFxStatic:
                 )
             return write_artifact(quantized, producer=self.name, options=complete, out_dir=out_dir)
 
+    def keepable(self, model: LoadedModel, options: Options) -> tuple[str, ...]:  # noqa: ARG002
+        """Names that ``keep_float`` selects among: the paths of the modules."""
+        return tuple(name for name, _ in model.module.named_modules() if name)
+
     def restore(self, model: LoadedModel, artifact: Artifact, *, target: TargetSpec) -> Any:
         """The converted graph around the float module, its ranges from the file instead of from
         calibration; see ``RestoringQuantizer.restore``."""

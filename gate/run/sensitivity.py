@@ -1,0 +1,180 @@
+"""Which layers cost the most, and the fewest that must stay in float: a search over candidates.
+
+Pure but for the clock: what a candidate gives is measured by the function that is handed in.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+RANKING_SHARE = 0.6
+"""Of the budget: what is left is for finding and checking the smallest set."""
+
+Kept = tuple[str, ...]
+"""Layers in float, in the order in which they were given."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quality:
+    """What one candidate gives on the samples of the search."""
+
+    sqnr_db: float
+    """Of the worst output."""
+    passes: bool
+    """Whether the numerical tolerances hold."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gain:
+    """One layer taken back to float."""
+
+    layer: str
+    gain_db: float | None
+    """SQNR of the output gained; None where the budget ended before it was measured."""
+    isolated_sqnr_db: float | None
+    """Of the layer alone: the order in which layers are tried."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """The end of a search."""
+
+    start: Quality
+    """With every layer quantized as the spec says."""
+    ranking: tuple[Gain, ...]
+    """Largest gain first; those that were not measured last."""
+    kept: Kept | None
+    """The smallest set found with which the tolerances hold; None where none was found."""
+    best: Quality
+    """With ``kept``, or with the largest set tried."""
+    out_of_time: bool
+    tried: int
+    """Candidates made."""
+    refused: Mapping[str, str] = field(default_factory=dict)
+    """Layer -> why no candidate could be made with it in float."""
+
+
+class RefusedError(Exception):
+    """No candidate can be made with these layers in float; the message says why."""
+
+
+class Search:
+    """Ranks layers, then finds a small set.
+
+    Args:
+        measure: makes a candidate with these layers in float and measures it; raises RefusedError.
+        layers: layers that can be kept in float -> isolated SQNR in dB, or None where unknown.
+        budget_seconds: wall time for all of it.
+        say: told what is being done.
+    """
+
+    def __init__(
+        self,
+        measure: Callable[[Kept], Quality],
+        layers: Mapping[str, float | None],
+        *,
+        budget_seconds: float,
+        say: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._measure = measure
+        self._layers = layers
+        self._say = say
+        self._clock = clock
+        self._started = clock()
+        self._budget = budget_seconds
+        self._seen: dict[frozenset[str], Quality] = {}
+        self._refused: dict[str, str] = {}
+        self._longest = 0.0
+
+    def run(self) -> Found:
+        """Rank, grow, shrink."""
+        start = self._quality(())
+        ranking = self._rank(start)
+        kept = () if start.passes else self._grow([gain.layer for gain in ranking])
+        if kept:
+            kept = self._shrink(kept, ranking)
+        best = max(self._seen.values(), key=lambda quality: quality.sqnr_db)
+        return Found(
+            start=start,
+            ranking=tuple(ranking),
+            kept=kept,
+            best=self._seen[frozenset(kept)] if kept is not None else best,
+            out_of_time=not self._time(1.0),
+            tried=len(self._seen),
+            refused=self._refused,
+        )
+
+    def _rank(self, start: Quality) -> list[Gain]:
+        known = sorted(
+            self._layers, key=lambda n: (self._layers[n] is None, self._layers[n] or 0.0)
+        )
+        gains: list[Gain] = []
+        for place, layer in enumerate(known):
+            gain: float | None = None
+            if self._time(RANKING_SHARE):
+                self._say(f"{place + 1}/{len(known)} {layer} in float")
+                try:
+                    gain = self._quality((layer,)).sqnr_db - start.sqnr_db
+                except RefusedError as error:
+                    self._refused[layer] = str(error)
+                    continue
+            gains.append(Gain(layer=layer, gain_db=gain, isolated_sqnr_db=self._layers[layer]))
+        return sorted(
+            gains, key=lambda g: (g.gain_db is None, -(g.gain_db or 0.0))
+        )  # stable: the unmeasured stay in order of their isolated errors
+
+    def _grow(self, order: Sequence[str]) -> Kept | None:
+        """The shortest beginning of ``order`` that passes, by doubling and halving."""
+        low, high, size = 0, None, 1
+        while high is None and low < len(order):
+            size = min(size, len(order))
+            if not self._time(1.0):
+                return None
+            self._say(f"the {size} most sensitive layers in float")
+            if self._passes(tuple(order[:size])):
+                high = size
+            else:
+                low, size = size, size * 2
+        if high is None:
+            return None
+        while high - low > 1 and self._time(1.0):
+            middle = (low + high) // 2
+            self._say(f"the {middle} most sensitive layers in float")
+            if self._passes(tuple(order[:middle])):
+                high = middle
+            else:
+                low = middle
+        return tuple(order[:high])
+
+    def _shrink(self, kept: Kept, ranking: Sequence[Gain]) -> Kept:
+        """Leave out, from the least sensitive on, every layer that is not needed."""
+        for gain in reversed([gain for gain in ranking if gain.layer in kept]):
+            if len(kept) == 1 or not self._time(1.0):
+                break
+            fewer = tuple(layer for layer in kept if layer != gain.layer)
+            self._say(f"{len(fewer)} layers in float, without {gain.layer}")
+            if self._passes(fewer):
+                kept = fewer
+        return kept
+
+    def _passes(self, kept: Kept) -> bool:
+        try:
+            return self._quality(kept).passes
+        except RefusedError:
+            return False
+
+    def _quality(self, kept: Kept) -> Quality:
+        key = frozenset(kept)
+        if key not in self._seen:
+            began = self._clock()
+            self._seen[key] = self._measure(kept)
+            self._longest = max(self._longest, self._clock() - began)
+        return self._seen[key]
+
+    def _time(self, share: float) -> bool:
+        """Whether one more candidate is likely to be done within this share of the budget."""
+        spent = self._clock() - self._started
+        return spent + self._longest <= share * self._budget
