@@ -2,175 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from gate.core.environment import NARROWING, WIDENING
-from gate.core.findings import FINDINGS
-from gate.core.probes import PROBE_METRICS, PROBES
-from gate.core.status import Tier
-from gate.core.tolerance import Mode
-from gate.metrics.catalogue import BY_NAME, CATALOGUE, MetricInfo
-from gate.spec.grammar import NUMBER, example
-from gate.spec.probes import probes_mapping_schema, probes_schema
-from gate.spec.units import FACTORS, OFFSET_UNITS, SECONDS
-
-Schema = dict[str, Any]
+from gate.spec.grammar import NUMBER
+from gate.spec.probes import probes_schema
+from gate.spec.schema_tolerances import override, probe_metrics, tiers
+from gate.spec.schema_words import Schema, closed, count, glob, named, ref, text, texts
+from gate.spec.units import FACTORS, SECONDS
 
 TASKS = ("image-classification", "sequence-classification", "regression", "other")
 DTYPES = ("float32", "float64", "float16", "int64", "int32", "int16", "int8", "uint8", "bool")
-
-
-def closed(
-    description: str,
-    properties: Mapping[str, Any],
-    *,
-    required: tuple[str, ...] = (),
-    **more: Any,
-) -> Schema:
-    """Schema of an object that allows no other keys."""
-    return {
-        "type": "object",
-        "description": description,
-        "properties": dict(properties),
-        **({"required": list(required)} if required else {}),
-        "additionalProperties": False,
-        **more,
-    }
-
-
-def ref(name: str) -> Schema:
-    """Reference to a definition."""
-    return {"$ref": f"#/$defs/{name}"}
-
-
-def named(description: str, item: Schema) -> Schema:
-    """Schema of a non-empty mapping from names to ``item``."""
-    return {
-        "type": "object",
-        "description": description,
-        "minProperties": 1,
-        "propertyNames": ref("name"),
-        "additionalProperties": item,
-    }
-
-
-def text(description: str, **more: Any) -> Schema:
-    """Schema of a string that is not empty."""
-    return {"type": "string", "minLength": 1, "description": description, **more}
-
-
-def count(description: str, minimum: int = 0, default: int | None = None) -> Schema:
-    """Schema of a bounded integer."""
-    schema = {
-        "type": "integer",
-        "minimum": minimum,
-        "maximum": 2**31 - 1,
-        "description": description,
-    }
-    return schema if default is None else {**schema, "default": default}
-
-
-def _glob(of: str) -> Schema:
-    return text(f"glob over the names of {of} (* ? [...])", default="*")
-
-
-def _texts(description: str) -> Schema:
-    return {
-        "type": "array",
-        "items": {"type": "string", "minLength": 1},
-        "uniqueItems": True,
-        "description": description,
-    }
-
-
-def bound_pattern(unit: str) -> str:
-    """Regular expression (ECMA 262) of a tolerance on a metric in ``unit``."""
-    units = "|".join(FACTORS[unit])
-    offsets = "|".join(dict.fromkeys([*OFFSET_UNITS[unit], "%"]))
-    absolute = rf"{NUMBER}\s*(?:{units})"
-    offset = rf"{NUMBER}\s*(?:{offsets})" if units else rf"{NUMBER}\s*%?"
-    baseline = rf"baseline(?:\s*[-+]\s*{offset})?"
-    reference = rf"{NUMBER}\s*x\s+reference"
-    return rf"^\s*(?:<=|>=|==|<|>)\s*(?:{absolute}|{baseline}|{reference})\s*$"
-
-
-def _bound(unit: str) -> Schema:
-    if unit == "bool":
-        return {"enum": [True, "true", "equal"], "description": "demanded of every subject"}
-    of_unit = [info for info in CATALOGUE if info.unit == unit]
-    examples = list(dict.fromkeys(example(info).strip("'") for info in of_unit))
-    if unit in ("B", "ms"):
-        examples += ["<= baseline + 5 %", "<= 0.5 x reference"]
-    return {
-        "type": "string",
-        "pattern": bound_pattern(unit),
-        "description": (
-            "OP NUMBER UNIT, OP baseline +/- NUMBER UNIT, or OP NUMBER x reference; "
-            f"unit: {' '.join(FACTORS[unit]) or 'none'}"
-        ),
-        "examples": examples,
-    }
-
-
-_MODE = {
-    "mode": {
-        "enum": [mode.value for mode in Mode],
-        "default": Mode.AUTO.value,
-        "description": (
-            "exact: the drop on these samples; certify: the drop in general, by its interval; "
-            "auto: certify where there are enough samples"
-        ),
-    }
-}
-
-
-def _unit_name(unit: str) -> str:
-    return {"%": "percent", "": "number"}.get(unit, unit)
-
-
-def tolerance_definitions() -> dict[str, Schema]:
-    """``tolerance-UNIT`` for every unit: a bound, a bound for some subjects, or a list of them."""
-    definitions: dict[str, Schema] = {}
-    certifiable = {info.unit for info in CATALOGUE if info.has_interval}
-    for unit in FACTORS | {"bool": {}}:
-        name = _unit_name(unit)
-        definitions[f"bound-{name}"] = _bound(unit)
-        for_some = closed(
-            "a bound for some outputs or layers only",
-            {
-                "bound": ref(f"bound-{name}"),
-                "subjects": text("glob over output or layer names", examples=["features.*"]),
-                **(_MODE if unit in certifiable else {}),
-            },
-            required=("bound",),
-        )
-        one = [ref(f"bound-{name}"), for_some]
-        several = {"type": "array", "minItems": 1, "items": {"anyOf": one}}
-        definitions[f"tolerance-{name}"] = {"anyOf": [*one, several]}
-    return definitions
-
-
-def _metric(info: MetricInfo) -> Schema:
-    unit = f", in {info.unit}" if info.unit not in ("", "bool") else ""
-    return {
-        "description": f"{info.formula}{unit}; {info.direction} is better",
-        **ref(f"tolerance-{_unit_name(info.unit)}"),
-    }
-
-
-def _tiers() -> dict[str, Schema]:
-    words = {
-        Tier.NUMERICAL: "does it still compute the same function",
-        Tier.LAYERS: "is it still built the same way",
-        Tier.DEVICE: "does it still do its job on the target",
-    }
-    return {
-        tier.value: closed(
-            words[tier], {info.name: _metric(info) for info in CATALOGUE if info.tier is tier}
-        )
-        for tier in Tier
-    }
 
 
 def _axis() -> Schema:
@@ -224,10 +64,6 @@ def _model(sources: Schema) -> Schema:
     )
 
 
-def _probe_metrics() -> dict[str, Schema]:
-    return {name: _metric(BY_NAME[Tier.NUMERICAL, name]) for name in PROBE_METRICS}
-
-
 def _environment() -> Schema:
     def facts(description: str, names: tuple[str, ...]) -> Schema:
         return {
@@ -250,49 +86,6 @@ def _environment() -> Schema:
             "widen": facts("what need not agree", WIDENING),
         },
         minProperties=1,
-    )
-
-
-def _override() -> Schema:
-    probes = [f"probe.{name}" for name in PROBES]
-    findings = [name.partition(".")[2] for name in FINDINGS]
-    metrics = [*sorted({info.name for info in CATALOGUE}), *dict.fromkeys(findings), *probes]
-    dropped = [f"{info.tier}.{info.name}" for info in CATALOGUE]
-    dropped += [*FINDINGS, *(f"{Tier.NUMERICAL}.{probe}" for probe in probes)]
-    return closed(
-        "changes for some cases",
-        {
-            "when": closed(
-                "which cases; what is not named is any",
-                {"quantization": _glob("quantizations"), "target": _glob("targets")},
-                minProperties=1,
-            ),
-            "expect": {"const": "fail", "description": "the cases are known to fail"},
-            "metrics": {
-                "type": "array",
-                "minItems": 1,
-                "uniqueItems": True,
-                "items": {"enum": metrics},
-                "description": (
-                    "the metrics, findings or probes that are expected to fail; any metric where "
-                    "not given"
-                ),
-            },
-            "tolerances": closed(
-                "replace those of the same metric and subjects, or add to them", _tiers()
-            ),
-            "drop": {
-                "type": "array",
-                "minItems": 1,
-                "uniqueItems": True,
-                "items": {"enum": dropped},
-                "description": "metrics, findings and probes that are not demanded of these cases",
-            },
-            "probes": probes_mapping_schema(_probe_metrics()),
-            "because": text("the reason, shown in reports"),
-        },
-        required=("when", "because"),
-        dependentRequired={"metrics": ["expect"]},
     )
 
 
@@ -333,7 +126,7 @@ def _run() -> Schema:
 def _matrix() -> Schema:
     pair = closed(
         "a pair of globs",
-        {"quantization": _glob("quantizations"), "target": _glob("targets")},
+        {"quantization": glob("quantizations"), "target": glob("targets")},
         minProperties=1,
     )
     pairs = {"type": "array", "minItems": 1, "items": pair}
@@ -366,8 +159,8 @@ def core(
             "requires": closed(
                 "what the spec needs beyond the base installation; where absent, cases are SKIPPED",
                 {
-                    "packages": _texts("importable top-level modules"),
-                    "env": _texts("environment variables that must be set"),
+                    "packages": texts("importable top-level modules"),
+                    "env": texts("environment variables that must be set"),
                     "install": text("how to get them"),
                 },
             ),
@@ -407,14 +200,14 @@ def core(
                 ),
             },
             "environment": _environment(),
-            "probes": probes_schema(_probe_metrics()),
+            "probes": probes_schema(probe_metrics()),
             "tolerances": closed(
                 "what is demanded",
                 {
-                    **_tiers(),
+                    **tiers(),
                     "overrides": {
                         "type": "array",
-                        "items": _override(),
+                        "items": override(),
                         "description": "changes for some cases, the last one wins",
                     },
                 },

@@ -10,8 +10,10 @@ from typing import Any
 from gate import plugins
 from gate.core.artifact import Format
 from gate.core.canonical import JsonValue
-from gate.spec.core_schema import core, count, ref, tolerance_definitions
+from gate.spec.core_schema import core
 from gate.spec.schema import FACTS, KINDS, NAME, Schema, SchemaError
+from gate.spec.schema_tolerances import tolerance_definitions
+from gate.spec.schema_words import count, ref
 
 ID = "urn:quantgate:spec:v1"
 PREPROCESS = "gate.data.preprocess:PREPROCESS_SCHEMA"

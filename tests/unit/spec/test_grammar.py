@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from gate.core.status import Tier
 from gate.core.tolerance import Anchor, Op
 from gate.metrics.catalogue import BY_NAME, CATALOGUE, Direction, MetricInfo
-from gate.spec.core_schema import bound_pattern
 from gate.spec.grammar import Bound, GrammarError, example, parse_bound, parse_quantity
+from gate.spec.schema_tolerances import bound_pattern
 from gate.spec.units import FACTORS, SECONDS
 
 D, N, L = Tier.DEVICE, Tier.NUMERICAL, Tier.LAYERS
