@@ -21,6 +21,7 @@ from gate.drill.stored import (
     readings,
     wrapped,
 )
+from gate.drill.torch_state import StateOutput, state_outputs, state_step, state_weights
 
 Rng = np.random.Generator
 
@@ -58,11 +59,11 @@ def _ranges(edit: Edit) -> list[Stored | Reading]:
     return [*behind_layers(edit), *at_run_time]
 
 
-@at(_ranges)
-def range_halved(edit: Edit, one: Stored | Reading, rng: Rng) -> str:
+@at(_ranges, state_outputs)
+def range_halved(edit: Any, one: Stored | StateOutput | Reading, rng: Rng) -> str:
     """Half as wide a range: larger values are clipped."""
     del rng
-    if isinstance(one, Stored):
+    if not isinstance(one, Reading):
         return _range(edit, one, 0.5)
     quantize, x = _own_quantize(edit, one)
     half = edit.constant(np.array(0.5, np.float32), "drill_half")
@@ -72,11 +73,11 @@ def range_halved(edit: Edit, one: Stored | Reading, rng: Rng) -> str:
     return "input's range x 0.5"
 
 
-@at(_ranges)
-def range_x8(edit: Edit, one: Stored | Reading, rng: Rng) -> str:
+@at(_ranges, state_outputs)
+def range_x8(edit: Any, one: Stored | StateOutput | Reading, rng: Rng) -> str:
     """Eight times as wide a range: three bits lie idle."""
     del rng
-    if isinstance(one, Stored):
+    if not isinstance(one, Reading):
         return _range(edit, one, 8.0)
     quantize, x = _own_quantize(edit, one)
     eight = edit.constant(np.array(8, np.float32), "drill_eight")
@@ -126,13 +127,18 @@ def clipped_at_6(edit: Edit, one: Stored | Node, rng: Rng) -> str:
     return f"upper end {high:.3g} -> 6"
 
 
-@at(weights)
-def rounding_truncates(edit: Edit, weight: Weight, rng: Rng) -> str:
+@at(weights, state_weights)
+def rounding_truncates(edit: Any, weight: Weight, rng: Rng) -> str:
     """Rounds down rather than to nearest: half an output step is taken off the stored bias."""
     del rng
     if weight.form == "dynamic":
         return _truncate_input(edit, weight)
-    if weight.bias is None or not weight.bias.stored():
+    if weight.bias is not None and weight.form == "torch":
+        step = state_step(edit, weight.layer)
+        values = edit.need(weight.bias.values)
+        edit.put(weight.bias.values, values - values.dtype.type(step / 2))
+        return f"output rounded down to steps of {step:.3g}"
+    if weight.bias is None or not weight.bias.integers:
         raise NotHere("it has no stored bias to take half a step off")
     one = _behind(edit, weight.node)
     step = one.parameters(edit)[0]
@@ -215,7 +221,7 @@ def _move_at_run_time(edit: Edit, slot: Slot, offset: int) -> None:
     slot.node.input[slot.position] = edit.add("Cast", [clipped], to=TensorProto.UINT8)
 
 
-def _range(edit: Edit, one: Stored, factor: float) -> str:
+def _range(edit: Any, one: Stored | StateOutput, factor: float) -> str:
     low, high = one.real_range(edit)
     one.put_range(edit, low * factor, high * factor)
     return f"range {low:.3g} ... {high:.3g} x {factor:g}"

@@ -68,7 +68,7 @@ def _real_bias(edit: Edit, weight: Weight) -> Array | None:
     if bias is None:
         return None
     values = edit.need(bias.values)
-    if not bias.stored():
+    if not bias.integers:
         return values
     if bias.scale is not None:
         unit = edit.need(bias.scale).astype(np.float64).reshape(-1)

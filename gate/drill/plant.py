@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +12,8 @@ from gate.core.artifact import Artifact, Format
 from gate.core.tensors import Array
 from gate.drill import inject
 from gate.drill.base import ArtifactInjector, Equivalent, Fault, Injection, NotHere
+from gate.models.hashing import files_sha256
+from gate.models.torch_runtime import quiet_torch_ao
 
 if TYPE_CHECKING:
     import numpy as np
@@ -54,43 +57,51 @@ def plant(
 
     Raises:
         NotHere: the candidate has no place for the fault.
-        Equivalent: planted in any of the places tried, it changes no output bit.
+        Equivalent: planted in any of the places tried (at most ``TRIES``), it changes no output bit.
     """
     healthy = _Candidate.read(artifact)
     injector: ArtifactInjector = inject.load(fault.name)
     layers = injector.places(healthy.content)
     if not layers:
-        raise NotHere(f"{fault.name}: the candidate has no place for it")
-    expected = [_bits(value) for value in outputs(artifact)] if fault.changes == "outputs" else []
-    refusals: list[str] = []
+        raise NotHere(f"nothing in this {artifact.format.value} file that it could be planted in")
+    expected = [_bits(value) for value in outputs(artifact)]
+    refusals: dict[str, list[str]] = {}
     unchanged: list[str] = []
     stopping: Planted | None = None
-    for place in rng.permutation(len(layers)).tolist()[:TRIES]:
+    tries = 0
+    for place in rng.permutation(len(layers)).tolist():
+        if tries == TRIES:
+            break
         content = healthy.copy()
         name = layers[place] or "the model"
         try:
             injection = injector(content, rng, place=place)
         except NotHere as reason:
-            refusals.append(f"{name}: {reason}")
+            refusals.setdefault(str(reason), []).append(name)
             continue
-        broken = healthy.write(content, out_dir, fault.name)
-        if fault.changes != "outputs":
-            return Planted(artifact=broken, injection=injection, runs=True)
+        tries += 1
+        broken = healthy.write(content, out_dir / f"{fault.name}-{tries}")
         try:
             got = [_bits(value) for value in outputs(broken)]
         except stopped as error:
-            refusals.append(f"{name}: does not run ({error})")
+            refusals.setdefault(f"does not run ({error})", []).append(name)
             if fault.stops and stopping is None:
                 stopping = Planted(artifact=broken, injection=injection, runs=False)
             continue
-        if got != expected:
+        if fault.changes != "outputs" or got != expected:
             return Planted(artifact=broken, injection=injection, runs=True)
         unchanged.append(name)
     if stopping is not None:
         return stopping
     if unchanged:
-        raise Equivalent(f"{fault.name}: no output bit changes in {', '.join(unchanged)}")
-    raise NotHere(f"{fault.name}: {'; '.join(refusals)}")
+        raise Equivalent(f"no output bit changes in {_listed(unchanged)}")
+    raise NotHere("; ".join(f"{_listed(where)}: {why}" for why, where in refusals.items()))
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = list(dict.fromkeys(names))
+    more = f" and {len(shown) - 3} more" if len(shown) > 3 else ""
+    return ", ".join(shown[:3]) + more
 
 
 def _bits(value: Array) -> tuple[str, tuple[int, ...], bytes]:
@@ -106,25 +117,43 @@ class _Candidate:
 
     @classmethod
     def read(cls, artifact: Artifact) -> _Candidate:
-        if artifact.format is not Format.ONNX:
-            raise NotHere(f"faults are planted in ONNX files, not in {artifact.format.value}")
-        import onnx
+        if artifact.format is Format.ONNX:
+            import onnx
 
-        return cls(artifact=artifact, content=onnx.load_model(str(artifact.path)))
+            return cls(artifact=artifact, content=onnx.load_model(str(artifact.path)))
+        if artifact.format is not Format.TORCH_QUANTIZED:
+            raise NotHere(f"no fault can be planted in files of format {artifact.format.value}")
+        import torch
+
+        try:
+            with quiet_torch_ao():  # rebuilding a quantized tensor goes through a deprecated class
+                content = torch.load(artifact.path, map_location="cpu", weights_only=True)
+        except (pickle.UnpicklingError, RuntimeError) as error:
+            raise NotHere(f"{artifact.path.name} is no state of tensors: {error}") from error
+        if not isinstance(content, dict) or "state" not in content:
+            raise NotHere(f"{artifact.path.name} is no quantized state")
+        return cls(artifact=artifact, content=content)
 
     def copy(self) -> Any:
-        import onnx
-
-        copy = onnx.ModelProto()
+        """A copy of its own; tensors of a state are replaced, never written into."""
+        if self.artifact.format is Format.TORCH_QUANTIZED:
+            return dict(self.content)
+        copy = type(self.content)()
         copy.CopyFrom(self.content)
         return copy
 
-    def write(self, content: Any, out_dir: Path, name: str) -> Artifact:
-        import onnx
+    def write(self, content: Any, folder: Path) -> Artifact:
+        """Under the old name: torch writes it into the file, many times, and the size is judged."""
+        folder.mkdir(exist_ok=True)
+        path = folder / self.artifact.path.name
+        if self.artifact.format is Format.TORCH_QUANTIZED:
+            import torch
 
-        from gate.models.onnx_files import inspect_onnx
+            torch.save(content, path)
+        else:
+            import onnx
 
-        path = out_dir / f"{name}.onnx"
-        onnx.save_model(content, str(path))
-        parts = inspect_onnx(path)
-        return replace(self.artifact, path=path, sha256=parts.sha256, size_bytes=parts.size_bytes)
+            onnx.save_model(content, str(path))
+        return replace(
+            self.artifact, path=path, sha256=files_sha256([path]), size_bytes=path.stat().st_size
+        )

@@ -19,6 +19,7 @@ from gate.core.tensors import Array, TensorMap
 from gate.drill.base import NotHere
 from gate.drill.onnx_edit import Edit
 from gate.drill.sites import Whole, at, weights, whole
+from gate.drill.torch_state import StateEdit, state_weights
 
 if TYPE_CHECKING:
     from gate.backends.base import Backend, Session
@@ -196,15 +197,19 @@ def slow_load(backend: Backend, rng: Rng) -> Backend:
     return cast("Backend", WorseBackend(backend, opening))
 
 
-@at(whole)
-def float_weights_kept(edit: Edit, place: Whole, rng: Rng) -> str:
+@at(whole, whole)
+def float_weights_kept(edit: Edit | StateEdit, place: Whole, rng: Rng) -> str:
     """Weights in floating point that nothing reads, beside the stored ones."""
     del place, rng
-    found = [weight.real(edit).astype(np.float32) for weight in weights(edit)]
+    stored = weights(edit) if isinstance(edit, Edit) else state_weights(edit)
+    found = [weight.real(edit).astype(np.float32) for weight in stored]
     if not found:
         raise NotHere("no weight is stored in integers")
-    for value in found:
-        edit.constant(value, "left_behind")
+    if isinstance(edit, StateEdit):
+        edit.leave_behind(found)
+    else:
+        for value in found:
+            edit.constant(value, "left_behind")
     return f"{sum(value.nbytes for value in found)} bytes of weights left behind"
 
 

@@ -215,7 +215,7 @@ def _tail(edit: Edit, weight: Weight, body: _Body, scale: Slot, names: list[str]
     bias = weight.bias
     if bias is not None:
         values = edit.need(bias.values).astype(np.float64)
-        if bias.stored():
+        if bias.integers:
             values = values * unit
         real = body.add("Add", [real, body.constant(values.reshape(shape).astype(np.float32))])
     if weight.form == "qdq":

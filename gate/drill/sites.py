@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from gate.backends import _onnx_ops as ops
 from gate.core.tensors import Array
 from gate.drill.base import Injection, NotHere
 from gate.drill.onnx_edit import Edit, Slot, attribute, layer_name
+
+if TYPE_CHECKING:
+    from gate.drill.torch_state import StateEdit
 
 
 class Site(Protocol):
@@ -28,33 +31,55 @@ class Site(Protocol):
         ...
 
 
+class Constants(Protocol):
+    """What weights are read from and written to: an ONNX graph, or a torch state."""
+
+    def need(self, slot: Slot) -> Array:
+        """Value of a constant. Raises NotHere where it is none."""
+        ...
+
+    def put(self, slot: Slot, value: Array) -> None:
+        """Replace it, for this one reader."""
+        ...
+
+
 S = TypeVar("S", bound=Site)
 
 
-class OnnxInjector(Generic[S]):
-    """An ``ArtifactInjector`` made of a search for places and a change of one of them."""
+Change: TypeAlias = Callable[[Any, S, np.random.Generator], "str | Injection"]
+
+
+class SiteInjector(Generic[S]):
+    """An ``ArtifactInjector`` made of a search for places and a change of one of them.
+
+    Args:
+        find: places of an ONNX graph.
+        state: places of a torch state; None where such faults have none.
+        change: plants the fault in one place.
+    """
 
     def __init__(
         self,
         find: Callable[[Edit], Sequence[S]],
-        change: Callable[[Edit, S, np.random.Generator], str | Injection],
+        state: Callable[[StateEdit], Sequence[S]] | None,
+        change: Change[S],
     ) -> None:
         self._find = find
+        self._state = state
         self._change = change
         self.__doc__ = change.__doc__
 
     def places(self, model: Any) -> list[str | None]:
         """See ``ArtifactInjector.places``."""
-        return [site.layer for site in self._find(Edit(model))]
+        return [site.layer for site in self._sites(model)[1]]
 
     def __call__(
         self, model: Any, rng: np.random.Generator, *, place: int | None = None
     ) -> Injection:
         """See ``ArtifactInjector.__call__``."""
-        edit = Edit(model)
-        sites = self._find(edit)
+        edit, sites = self._sites(model)
         if not sites:
-            raise NotHere("the graph has no place for it")
+            raise NotHere("the candidate has no place for it")
         site = sites[int(rng.integers(len(sites))) if place is None else place]
         done = self._change(edit, site, rng)
         edit.finish()
@@ -63,12 +88,22 @@ class OnnxInjector(Generic[S]):
         # A verdict that names what was put in beside the layer names the right place.
         return replace(done, also=(*done.also, *edit.added))
 
+    def _sites(self, model: Any) -> tuple[Edit | StateEdit, Sequence[S]]:
+        from gate.drill.torch_state import StateEdit
+
+        if not isinstance(model, dict):
+            edit = Edit(model)
+            return edit, self._find(edit)
+        content = StateEdit(model)
+        return content, self._state(content) if self._state is not None else ()
+
 
 def at(
     find: Callable[[Edit], Sequence[S]],
-) -> Callable[[Callable[[Edit, S, np.random.Generator], str | Injection]], OnnxInjector[S]]:
-    """Make an injector of a function that changes one place found by ``find``."""
-    return lambda change: OnnxInjector(find, change)
+    state: Callable[[StateEdit], Sequence[S]] | None = None,
+) -> Callable[[Change[S]], SiteInjector[S]]:
+    """Make an injector of a function that changes one place found by ``find`` or by ``state``."""
+    return lambda change: SiteInjector(find, state, change)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +113,8 @@ class Whole:
     layer: str | None = None
 
 
-def whole(edit: Edit) -> Sequence[Whole]:
-    """One place: the graph."""
+def whole(edit: Edit | StateEdit) -> Sequence[Whole]:
+    """One place: the graph, or the state."""
     del edit
     return [Whole()]
 
@@ -109,15 +144,13 @@ class Bias:
     scale: Slot | None = None
     """Where integers are stored and a node dequantizes them."""
 
-    def stored(self) -> bool:
-        """True for integers in units of input scale x weight scale."""
-        integer = ops.INTEGER_OPS.get(self.values.node.op_type)
-        return self.scale is not None or (integer is not None and integer.scale is not None)
+    integers: bool = False
+    """Integers are stored, in units of input scale x weight scale."""
 
-    def rescale(self, edit: Edit, factor: Array) -> None:
+    def rescale(self, edit: Constants, factor: Array) -> None:
         """Keep the real value of a stored bias whose unit has become smaller by ``factor`` (one
         number, or one a channel): kernels take the unit to be input scale x weight scale."""
-        if not self.stored():
+        if not self.integers:
             return
         values, factor = edit.need(self.values), factor.reshape(-1)
         limits = np.iinfo(values.dtype)
@@ -136,10 +169,11 @@ class Weight:
 
     layer: str
     node: Any
-    """The node that computes."""
+    """The node that computes; None in a torch state."""
     op: str
     """Its operator in the float graph."""
     form: str
+    """``qdq``, ``qoperator``, ``dynamic`` or ``torch``."""
     codes: Slot
     scale: Slot
     zero_point: Slot | None
@@ -148,13 +182,13 @@ class Weight:
     input_axis: int
     bias: Bias | None
 
-    def offset(self, edit: Edit) -> Array:
+    def offset(self, edit: Constants) -> Array:
         """Zero points, broadcastable against the scales."""
         if self.zero_point is None or not self.zero_point.name:
             return np.zeros(1, np.int64)
         return edit.need(self.zero_point).astype(np.int64).reshape(-1)
 
-    def along_channels(self, edit: Edit, values: Array) -> Array:
+    def along_channels(self, edit: Constants, values: Array) -> Array:
         """One value, or one a channel, in the shape that multiplies the weight.
 
         Raises:
@@ -169,32 +203,32 @@ class Weight:
             shape[self.channel_axis] = flat.size
         return flat.reshape(shape)
 
-    def real(self, edit: Edit) -> Array:
+    def real(self, edit: Constants) -> Array:
         """The weight that the codes stand for, float64."""
         codes = edit.need(self.codes).astype(np.float64)
         scale = self.along_channels(edit, edit.need(self.scale).astype(np.float64))
         return np.asarray((codes - self.along_channels(edit, self.offset(edit))) * scale)
 
-    def channels(self, edit: Edit) -> int:
+    def channels(self, edit: Constants) -> int:
         """Number of output channels."""
         return int(edit.need(self.codes).shape[self.channel_axis])
 
-    def per_channel(self, edit: Edit) -> bool:
+    def per_channel(self, edit: Constants) -> bool:
         """True where each output channel has a scale of its own."""
         return edit.need(self.scale).size > 1
 
-    def put_codes(self, edit: Edit, codes: Array) -> None:
+    def put_codes(self, edit: Constants, codes: Array) -> None:
         """Store other codes of the same type, cut off at its limits."""
         kind = edit.need(self.codes).dtype
         limits = np.iinfo(kind)
         edit.put(self.codes, np.clip(np.rint(codes), limits.min, limits.max).astype(kind))
 
-    def put_scale(self, edit: Edit, scale: Array) -> None:
+    def put_scale(self, edit: Constants, scale: Array) -> None:
         """Store other scales, of the same type and shape."""
         old = edit.need(self.scale)
         edit.put(self.scale, scale.reshape(old.shape).astype(old.dtype))
 
-    def requantize(self, edit: Edit, real: Array) -> None:
+    def requantize(self, edit: Constants, real: Array) -> None:
         """Store another weight as the quantizer would have: the largest value of a channel (or of
         all) meets the end of the codes. A stored bias keeps its real value."""
         codes, old = edit.need(self.codes), edit.need(self.scale).astype(np.float64)
@@ -208,7 +242,7 @@ class Weight:
         self.put_scale(edit, scale)
         self.rescale_bias(edit, old.reshape(-1) / scale.reshape(-1))
 
-    def rescale_bias(self, edit: Edit, factor: Array) -> None:
+    def rescale_bias(self, edit: Constants, factor: Array) -> None:
         """See :meth:`Bias.rescale`; nothing where there is no bias."""
         if self.bias is not None:
             self.bias.rescale(edit, factor)
@@ -332,9 +366,11 @@ def bias_of(edit: Edit, node: Any) -> Bias | None:
 def _constant_bias(edit: Edit, slot: Slot) -> Bias | None:
     maker = edit.producer(slot.name)
     if maker is None:
-        return Bias(values=slot) if edit.is_constant(slot.name) else None
+        integer = ops.INTEGER_OPS.get(slot.node.op_type)
+        integers = integer is not None and integer.scale is not None
+        return Bias(values=slot, integers=integers) if edit.is_constant(slot.name) else None
     if not edit.is_constant(maker.input[0]):
         return None
     if maker.op_type in ops.DEQUANTIZE:
-        return Bias(values=Slot(maker, 0), scale=Slot(maker, 1))
+        return Bias(values=Slot(maker, 0), scale=Slot(maker, 1), integers=True)
     return Bias(values=Slot(maker, 0)) if maker.op_type == "Reshape" else None

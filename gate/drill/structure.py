@@ -14,8 +14,9 @@ from gate.drill import floats
 from gate.drill.base import Injection, NotHere
 from gate.drill.onnx_edit import Edit, Slot, attribute, layer_name, set_attribute
 from gate.drill.outputs import Output, layer_outputs, put_behind
-from gate.drill.sites import Node, Weight, Whole, at, bias_of, nodes, weights, whole
+from gate.drill.sites import Constants, Node, Weight, Whole, at, bias_of, nodes, weights, whole
 from gate.drill.stored import Stored, behind_layers, own_reading, readings
+from gate.drill.torch_state import StateEdit, state_weights
 
 Rng = np.random.Generator
 
@@ -89,8 +90,12 @@ def _convolutions(edit: Edit) -> list[Weight]:
     return [weight for weight in weights(edit) if weight.op == "Conv"]
 
 
-@at(_convolutions)
-def bn_folded_twice(edit: Edit, weight: Weight, rng: Rng) -> str:
+def _state_convolutions(edit: StateEdit) -> list[Weight]:
+    return [weight for weight in state_weights(edit) if weight.op == "Conv"]
+
+
+@at(_convolutions, _state_convolutions)
+def bn_folded_twice(edit: Constants, weight: Weight, rng: Rng) -> str:
     """The factors of a batch norm, estimated by the norms of the channels, multiplied in again."""
     del rng
     factor = _batch_norm_factors(edit, weight)
@@ -101,8 +106,8 @@ def bn_folded_twice(edit: Edit, weight: Weight, rng: Rng) -> str:
     return f"channels multiplied by {factor.min():.3g} to {factor.max():.3g}"
 
 
-@at(_convolutions)
-def bn_folded_wrong_axis(edit: Edit, weight: Weight, rng: Rng) -> str:
+@at(_convolutions, _state_convolutions)
+def bn_folded_wrong_axis(edit: Constants, weight: Weight, rng: Rng) -> str:
     """As many factors as there are input channels too, and multiplied along those."""
     del rng
     factor = _batch_norm_factors(edit, weight)
@@ -116,7 +121,7 @@ def bn_folded_wrong_axis(edit: Edit, weight: Weight, rng: Rng) -> str:
     return f"factors of {factor.min():.3g} to {factor.max():.3g} along axis {weight.input_axis}"
 
 
-def _batch_norm_factors(edit: Edit, weight: Weight) -> Array:
+def _batch_norm_factors(edit: Constants, weight: Weight) -> Array:
     real = np.moveaxis(weight.real(edit), weight.channel_axis, 0)
     norms = np.sqrt((real.reshape(len(real), -1) ** 2).mean(1))
     living = norms[norms > 0]
@@ -308,7 +313,14 @@ class _Pair:
 
 
 def _pairs(edit: Edit) -> list[_Pair]:
-    found = weights(edit)
+    return _alike(edit, weights(edit))
+
+
+def _state_pairs(edit: StateEdit) -> list[_Pair]:
+    return _alike(edit, state_weights(edit))
+
+
+def _alike(edit: Constants, found: Sequence[Weight]) -> list[_Pair]:
 
     def kind(weight: Weight) -> tuple[Any, ...]:
         codes, scale = edit.need(weight.codes), edit.need(weight.scale)
@@ -322,8 +334,8 @@ def _pairs(edit: Edit) -> list[_Pair]:
     ]
 
 
-@at(_pairs)
-def layers_swapped(edit: Edit, pair: _Pair, rng: Rng) -> Injection:
+@at(_pairs, _state_pairs)
+def layers_swapped(edit: Constants, pair: _Pair, rng: Rng) -> Injection:
     """Each of two layers of one shape computes with the other's weights."""
     del rng
     scales = [edit.need(weight.scale).astype(np.float64) for weight in (pair.first, pair.second)]
@@ -355,7 +367,7 @@ def layer_repeated(edit: Edit, output: Output, rng: Rng) -> str:
     factor = edit.need(reading.parameters.scale).astype(np.float64) / one.parameters(edit)[0]
     again = _appended_copy(edit, node)
     bias = bias_of(edit, again)
-    if bias is not None and bias.stored():
+    if bias is not None and bias.integers:
         if bias.scale is not None:
             edit.private(Slot(again, 2))
             bias = bias_of(edit, again)

@@ -9,21 +9,22 @@ import numpy as np
 from gate.core.tensors import Array
 from gate.drill.base import NotHere
 from gate.drill.onnx_edit import Edit, attribute, set_attribute
-from gate.drill.sites import Weight, at, weights
+from gate.drill.sites import Constants, Weight, at, weights
+from gate.drill.torch_state import state_weights
 
 Rng = np.random.Generator
 
 
-@at(weights)
-def scale_x1_05(edit: Edit, weight: Weight, rng: Rng) -> str:
+@at(weights, state_weights)
+def scale_x1_05(edit: Constants, weight: Weight, rng: Rng) -> str:
     """Weights dequantized with a scale that is 5 % too large."""
     del rng
     weight.put_scale(edit, edit.need(weight.scale) * 1.05)
     return "scale x 1.05"
 
 
-@at(weights)
-def scales_shuffled(edit: Edit, weight: Weight, rng: Rng) -> str:
+@at(weights, state_weights)
+def scales_shuffled(edit: Constants, weight: Weight, rng: Rng) -> str:
     """Scales a channel in another order."""
     scale = _per_channel(edit, weight)
     order = rng.permutation(scale.size)
@@ -33,8 +34,8 @@ def scales_shuffled(edit: Edit, weight: Weight, rng: Rng) -> str:
     return f"{scale.size} scales shuffled"
 
 
-@at(weights)
-def scale_of_one_channel(edit: Edit, weight: Weight, rng: Rng) -> str:
+@at(weights, state_weights)
+def scale_of_one_channel(edit: Constants, weight: Weight, rng: Rng) -> str:
     """One output channel half as large; by its codes where there is one scale for all."""
     channel = _living_channel(edit, weight, rng)
     if weight.per_channel(edit):
@@ -50,14 +51,14 @@ def scale_of_one_channel(edit: Edit, weight: Weight, rng: Rng) -> str:
     return f"codes of channel {channel} halved"
 
 
-@at(weights)
-def wrong_axis(edit: Edit, weight: Weight, rng: Rng) -> str:
+@at(weights, state_weights)
+def wrong_axis(edit: Constants, weight: Weight, rng: Rng) -> str:
     """Scales multiplied along the input channels, then stored as they should be."""
     del rng
     return along_the_wrong_axis(edit, weight)
 
 
-def along_the_wrong_axis(edit: Edit, weight: Weight) -> str:
+def along_the_wrong_axis(edit: Constants, weight: Weight) -> str:
     """Multiply the scales a channel along the input channels, and store the result healthily.
 
     Raises:
@@ -71,12 +72,12 @@ def along_the_wrong_axis(edit: Edit, weight: Weight) -> str:
     return f"{scale.size} scales along axis {weight.input_axis % codes.ndim}"
 
 
-@at(weights)
-def wrong_axis_in_the_file(edit: Edit, weight: Weight, rng: Rng) -> str:
+@at(weights, state_weights)
+def wrong_axis_in_the_file(edit: Constants, weight: Weight, rng: Rng) -> str:
     """The file says that the scales go along the input channels."""
     del rng
     if weight.form != "qdq":
-        raise NotHere(f"{weight.node.op_type} has no axis in the file")
+        raise NotHere(f"form {weight.form} has no axis in the file")
     _square(edit, weight)
     axis = weight.input_axis % edit.need(weight.codes).ndim
     before = attribute(weight.scale.node, "axis", 1)
@@ -84,8 +85,8 @@ def wrong_axis_in_the_file(edit: Edit, weight: Weight, rng: Rng) -> str:
     return f"axis {before} -> {axis}"
 
 
-@at(weights)
-def channel_zeroed(edit: Edit, weight: Weight, rng: Rng) -> str:
+@at(weights, state_weights)
+def channel_zeroed(edit: Constants, weight: Weight, rng: Rng) -> str:
     """All weights of one output channel lost."""
     channel = _living_channel(edit, weight, rng)
     codes, offset = _centred(edit, weight)
@@ -94,8 +95,8 @@ def channel_zeroed(edit: Edit, weight: Weight, rng: Rng) -> str:
     return f"channel {channel} zeroed"
 
 
-@at(weights)
-def channel_negated(edit: Edit, weight: Weight, rng: Rng) -> str:
+@at(weights, state_weights)
+def channel_negated(edit: Constants, weight: Weight, rng: Rng) -> str:
     """The sign of one output channel flipped."""
     channel = _living_channel(edit, weight, rng)
     codes, offset = _centred(edit, weight)
@@ -104,8 +105,8 @@ def channel_negated(edit: Edit, weight: Weight, rng: Rng) -> str:
     return f"sign of channel {channel} flipped"
 
 
-@at(weights)
-def channels_swapped(edit: Edit, weight: Weight, rng: Rng) -> str:
+@at(weights, state_weights)
+def channels_swapped(edit: Constants, weight: Weight, rng: Rng) -> str:
     """Two output channels exchanged, with their scales, without their biases."""
     real = weight.real(edit)
     first = _living_channel(edit, weight, rng)
@@ -123,8 +124,8 @@ def channels_swapped(edit: Edit, weight: Weight, rng: Rng) -> str:
     return f"channels {first} and {second} exchanged"
 
 
-@at(weights)
-def weight_transposed(edit: Edit, weight: Weight, rng: Rng) -> str:
+@at(weights, state_weights)
+def weight_transposed(edit: Constants, weight: Weight, rng: Rng) -> str:
     """Input and output channels exchanged where there are as many."""
     del rng
     codes = edit.need(weight.codes)
@@ -136,8 +137,8 @@ def weight_transposed(edit: Edit, weight: Weight, rng: Rng) -> str:
     return f"weight of shape {list(codes.shape)} transposed"
 
 
-@at(weights)
-def kernel_flipped(edit: Edit, weight: Weight, rng: Rng) -> str:
+@at(weights, state_weights)
+def kernel_flipped(edit: Constants, weight: Weight, rng: Rng) -> str:
     """Kernels mirrored along all their axes."""
     del rng
     codes = edit.need(weight.codes)
@@ -147,14 +148,14 @@ def kernel_flipped(edit: Edit, weight: Weight, rng: Rng) -> str:
     return f"kernel of {' x '.join(map(str, codes.shape[2:]))} mirrored"
 
 
-@at(weights)
-def int4(edit: Edit, weight: Weight, rng: Rng) -> str:
+@at(weights, state_weights)
+def int4(edit: Constants, weight: Weight, rng: Rng) -> str:
     """Weights in four bits: as such where the form allows it, else as codes of -7 to 7."""
     del rng
     codes, offset = _centred(edit, weight)
     coarse, factor = np.rint(codes * 7 / 127), 127 / 7
     weight.put_scale(edit, edit.need(weight.scale) * factor)
-    if weight.form == "qdq" and not offset.any():
+    if isinstance(edit, Edit) and weight.form == "qdq" and not offset.any():
         _store_int4(edit, weight, coarse)
         return "int8 -> int4"
     weight.put_codes(edit, coarse + offset)
@@ -162,8 +163,8 @@ def int4(edit: Edit, weight: Weight, rng: Rng) -> str:
     return "codes of 4 bits"
 
 
-@at(weights)
-def per_tensor(edit: Edit, weight: Weight, rng: Rng) -> str:
+@at(weights, state_weights)
+def per_tensor(edit: Constants, weight: Weight, rng: Rng) -> str:
     """The largest scale for all channels."""
     del rng
     scale = _per_channel(edit, weight).astype(np.float64)
@@ -175,8 +176,8 @@ def per_tensor(edit: Edit, weight: Weight, rng: Rng) -> str:
     return f"scales of {scale.min():.3g} to {largest:.3g} -> {largest:.3g}"
 
 
-@at(weights)
-def bias_dropped(edit: Edit, weight: Weight, rng: Rng) -> str:
+@at(weights, state_weights)
+def bias_dropped(edit: Constants, weight: Weight, rng: Rng) -> str:
     """The bias set to zero."""
     del rng
     values = _bias(edit, weight)
@@ -184,8 +185,8 @@ def bias_dropped(edit: Edit, weight: Weight, rng: Rng) -> str:
     return f"bias of {values.size} values dropped"
 
 
-@at(weights)
-def bias_scaled(edit: Edit, weight: Weight, rng: Rng) -> str:
+@at(weights, state_weights)
+def bias_scaled(edit: Constants, weight: Weight, rng: Rng) -> str:
     """The bias twice as large: stored for an input scale half as large."""
     del rng
     values = _bias(edit, weight)
@@ -193,8 +194,8 @@ def bias_scaled(edit: Edit, weight: Weight, rng: Rng) -> str:
     return "bias x 2"
 
 
-@at(weights)
-def weight_zero_point_off(edit: Edit, weight: Weight, rng: Rng) -> str:
+@at(weights, state_weights)
+def weight_zero_point_off(edit: Constants, weight: Weight, rng: Rng) -> str:
     """The weight read as if its zero point were one higher: every code is one too low.
 
     Stored in the codes: some kernels refuse int8 weights with a zero point.
@@ -204,8 +205,8 @@ def weight_zero_point_off(edit: Edit, weight: Weight, rng: Rng) -> str:
     return "zero point + 1"
 
 
-@at(weights)
-def weight_scale_nan(edit: Edit, weight: Weight, rng: Rng) -> str:
+@at(weights, state_weights)
+def weight_scale_nan(edit: Constants, weight: Weight, rng: Rng) -> str:
     """One scale is NaN; integer kernels turn that into any number."""
     del rng
     scale = edit.need(weight.scale).copy()
@@ -214,13 +215,13 @@ def weight_scale_nan(edit: Edit, weight: Weight, rng: Rng) -> str:
     return "scale of channel 0 is NaN"
 
 
-def _per_channel(edit: Edit, weight: Weight) -> Array:
+def _per_channel(edit: Constants, weight: Weight) -> Array:
     if not weight.per_channel(edit):
         raise NotHere("one scale for the whole weight")
     return edit.need(weight.scale)
 
 
-def _square(edit: Edit, weight: Weight) -> Array:
+def _square(edit: Constants, weight: Weight) -> Array:
     """Scales a channel of a weight with as many inputs as outputs, not all the same."""
     scale, codes = _per_channel(edit, weight), edit.need(weight.codes)
     if codes.shape[weight.input_axis] != scale.size:
@@ -228,7 +229,7 @@ def _square(edit: Edit, weight: Weight) -> Array:
     return scale
 
 
-def _centred(edit: Edit, weight: Weight) -> tuple[Array, Array]:
+def _centred(edit: Constants, weight: Weight) -> tuple[Array, Array]:
     """Codes less their zero points, int64 and the caller's own; and the zero points."""
     offset = weight.along_channels(edit, weight.offset(edit))
     return edit.need(weight.codes).astype(np.int64) - offset, offset
@@ -239,7 +240,7 @@ def _channel(weight: Weight, codes: Array, channel: int) -> Any:
     return np.moveaxis(codes, weight.channel_axis, 0)[channel]
 
 
-def _living_channel(edit: Edit, weight: Weight, rng: Rng) -> int:
+def _living_channel(edit: Constants, weight: Weight, rng: Rng) -> int:
     """An output channel whose weights are not small beside the others'."""
     real = np.abs(np.moveaxis(weight.real(edit), weight.channel_axis, 0))
     size = real.reshape(len(real), -1).max(1)
@@ -255,7 +256,7 @@ def _bias_slot(weight: Weight) -> Any:
     return weight.bias.values
 
 
-def _bias(edit: Edit, weight: Weight) -> Array:
+def _bias(edit: Constants, weight: Weight) -> Array:
     values = edit.need(_bias_slot(weight))
     if not values.any():
         raise NotHere("its bias is zero")
