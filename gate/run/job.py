@@ -91,31 +91,6 @@ class ModelFile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ProbeJob:
-    """Both sides of a case, to be opened and run alone for memory and load time."""
-
-    case: Case
-    candidate_model: ModelFile | None
-    """The float model that the candidate is opened with; None: built by its source."""
-    reference_model: ModelFile | None
-    """None: built by its source."""
-    reference_target: TargetSpec
-    artifact: Artifact
-    inputs: dict[str, Path]
-    """Input name -> ``.npy`` file of one batch."""
-    mutation: Mutation | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProbeAnswer:
-    """What a probe saw."""
-
-    peak_memory_bytes: int
-    load_seconds: float
-    reference_load_seconds: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class LaunchJob:
     """The models of a case, to be timed in turns in one fresh process."""
 
@@ -123,13 +98,15 @@ class LaunchJob:
     """Index of the launch; it turns the order in which the models are opened."""
     case: Case
     candidate_model: ModelFile | None
-    """As in :class:`ProbeJob`, like all that follow."""
+    """The float model that the candidate is opened with; None: built by its source."""
     reference_model: ModelFile | None
+    """None: built by its source."""
     reference_target: TargetSpec
     artifact: Artifact
     base: Artifact | None
     """The baseline's own artifact; None where it is not timed."""
     inputs: dict[str, Path]
+    """Input name -> ``.npy`` file of one batch."""
     mutation: Mutation | None = None
 
 
@@ -148,6 +125,34 @@ class LaunchAnswer:
     reference: Times
     candidate: Times
     base: Times | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeJob:
+    """Both sides of a case, to be opened and run alone for memory and load time."""
+
+    case: Case
+    candidate_model: ModelFile | None
+    """The float model that the candidate is opened with; None: built by its source."""
+    reference_model: ModelFile | None
+    """None: built by its source."""
+    reference_target: TargetSpec
+    artifact: Artifact
+    inputs: dict[str, Path]
+    """Input name -> ``.npy`` file of one batch."""
+    mutation: Mutation | None = None
+    launch: LaunchJob | None = None
+    """Rounds to take at the end: a fresh process of its own is not needed for them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeAnswer:
+    """What a probe saw."""
+
+    peak_memory_bytes: int
+    load_seconds: float
+    reference_load_seconds: float
+    launch: LaunchAnswer | None = None
 
 
 def write_record(path: Path, record: object) -> None:

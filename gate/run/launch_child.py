@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from gate import plugins
+from gate.backends.base import Backend, Session
+from gate.core.artifact import Artifact
 from gate.run.job import (
     LAUNCH_ANSWER_FILE,
     LAUNCH_FILE,
@@ -20,18 +22,12 @@ from gate.run.job import (
     read_record,
     write_record,
 )
+from gate.run.loading import load_model
 from gate.run.mutation import mutator_of
 from gate.run.probe import GO, READY
-from gate.run.probe_child import load_model
 from gate.tiers.device import Side, observe_rounds
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from gate.backends.base import Backend, Session
-    from gate.core.artifact import Artifact
-
-    Open = Callable[[], AbstractContextManager[Session]]
+Open = Callable[[], AbstractContextManager[Session]]
 
 
 def launch(folder: Path) -> None:
@@ -40,26 +36,35 @@ def launch(folder: Path) -> None:
     channel = os.dup(sys.stdout.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     job = read_record(folder / LAUNCH_FILE, LaunchJob)
-    inputs = {name: np.load(file, allow_pickle=False) for name, file in job.inputs.items()}
-    run = job.case.run
-    with ExitStack() as stack:
-        openers = _openers(job)
-        names = list(openers)
-        turn = job.number % len(names)
-        opened = {
-            name: stack.enter_context(openers[name]()) for name in names[turn:] + names[:turn]
-        }
-        sessions = {name: opened[name] for name in names}
+    with opened(job) as sessions:
         os.write(channel, READY)
         if sys.stdin.buffer.readline() != GO:
             return  # the worker is gone
-        sides = observe_rounds(sessions, inputs, warmup=run.timing_warmup, rounds=run.timing_rounds)
-    answer = LaunchAnswer(
+        answer = timed(job, sessions)
+    write_record(folder / LAUNCH_ANSWER_FILE, answer)
+
+
+@contextmanager
+def opened(job: LaunchJob) -> Iterator[Mapping[str, Session]]:
+    """Every model of the job by its role, opened in an order that turns from launch to launch."""
+    openers = _openers(job)
+    names = list(openers)
+    turn = job.number % len(names)
+    with ExitStack() as stack:
+        found = {name: stack.enter_context(openers[name]()) for name in names[turn:] + names[:turn]}
+        yield {name: found[name] for name in names}
+
+
+def timed(job: LaunchJob, sessions: Mapping[str, Session]) -> LaunchAnswer:
+    """Take the rounds of one launch."""
+    run = job.case.run
+    inputs = {name: np.load(file, allow_pickle=False) for name, file in job.inputs.items()}
+    sides = observe_rounds(sessions, inputs, warmup=run.timing_warmup, rounds=run.timing_rounds)
+    return LaunchAnswer(
         reference=_times(sides["reference"]),
         candidate=_times(sides["candidate"]),
         base=_times(sides["base"]) if "base" in sides else None,
     )
-    write_record(folder / LAUNCH_ANSWER_FILE, answer)
 
 
 def _openers(job: LaunchJob) -> dict[str, Open]:

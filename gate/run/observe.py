@@ -120,8 +120,8 @@ class _Run:
         )
         prepared = workshop.prepare(native, calibration)
         announcer.enter("open")
-        probe = self._start_probe(prepared, evaluation)
-        timing = self._start_timing(prepared, evaluation)
+        timing = self._timing(prepared, evaluation)
+        probe = self._start_probe(prepared, evaluation, timing)
         candidate = self._stack.enter_context(
             self._backend.open_candidate(prepared.artifact, model=prepared.base, target=case.target)
         )
@@ -170,7 +170,10 @@ class _Run:
             with machine.alone():
                 cost = probe.measure()
                 observed = timing.take(
-                    facts, self._lookup(), announcer.progress(case.run.timing_processes)
+                    facts,
+                    self._lookup(),
+                    announcer.progress(case.run.timing_processes),
+                    first=cost.launch,
                 )
             resources = _resources(prepared, reference.session, candidate, cost)
             device = _Device(timing=observed, resources=resources)
@@ -185,17 +188,23 @@ class _Run:
             stage_seconds={s: round(spent, 3) for s, spent in together(announcer.seconds).items()},
         )
 
-    def _start_probe(self, prepared: Prepared, evaluation: SampleSet) -> Probe | None:
-        """Let the process that measures memory start early: its imports take as long as ours."""
-        if Tier.DEVICE not in self._case.tiers or not self._timed:
+    def _start_probe(
+        self, prepared: Prepared, evaluation: SampleSet, timing: Timing | None
+    ) -> Probe | None:
+        """Let the processes that measure memory and time start early: their imports take as long
+        as ours."""
+        if timing is None:
             return None
         inputs = _first(evaluation, self._case.run.timing_batch)
-        probe = Probe(self._case, prepared, inputs, self._work, self._job.mutation)
+        job = self._job
+        probe = Probe(
+            job.case, prepared, inputs, self._work, mutation=job.mutation, launch=timing.first()
+        )
         self._stack.callback(probe.close)
+        timing.start()
         return probe
 
-    def _start_timing(self, prepared: Prepared, evaluation: SampleSet) -> Timing | None:
-        """Let the processes that time start early, for the same reason."""
+    def _timing(self, prepared: Prepared, evaluation: SampleSet) -> Timing | None:
         if Tier.DEVICE not in self._case.tiers or not self._timed:
             return None
         timing = Timing(
@@ -206,7 +215,6 @@ class _Run:
             folder=self._work / "timing",
         )
         self._stack.callback(timing.close)
-        timing.start()
         return timing
 
     def _lookup(self) -> BaselineLookup | None:

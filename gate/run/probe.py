@@ -20,6 +20,7 @@ from gate.models.base import LoadedModel
 from gate.run.job import (
     PROBE_ANSWER_FILE,
     PROBE_FILE,
+    LaunchJob,
     ModelFile,
     ProbeAnswer,
     ProbeJob,
@@ -45,7 +46,9 @@ class Probe:
         prepared: Prepared,
         inputs: TensorMap,
         work: Path,
+        *,
         mutation: Mutation | None = None,
+        launch: LaunchJob | None = None,
     ) -> None:
         self._work = work
         self._log = work / "probe.log"
@@ -57,6 +60,7 @@ class Probe:
             artifact=prepared.artifact,
             inputs=save_inputs(inputs, work),
             mutation=mutation,
+            launch=launch,
         )
         write_record(work / PROBE_FILE, job)
         with self._log.open("wb") as log:

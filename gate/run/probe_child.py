@@ -14,18 +14,19 @@ import numpy as np
 
 from gate import plugins
 from gate.backends.base import Backend, Session
-from gate.core.case import Case
 from gate.core.tensors import TensorMap
-from gate.models.base import LoadedModel
 from gate.run.job import (
     PROBE_ANSWER_FILE,
     PROBE_FILE,
-    ModelFile,
+    LaunchAnswer,
+    LaunchJob,
     ProbeAnswer,
     ProbeJob,
     read_record,
     write_record,
 )
+from gate.run.launch_child import opened, timed
+from gate.run.loading import load_model
 from gate.run.mutation import mutator_of
 from gate.run.probe import GO, READY
 
@@ -63,6 +64,7 @@ def probe(work: Path) -> None:
         peak_memory_bytes=peak,
         load_seconds=_seconds(candidate, inputs),
         reference_load_seconds=_seconds(reference, inputs),
+        launch=_launch(job.launch) if job.launch is not None else None,
     )
     write_record(work / PROBE_ANSWER_FILE, answer)
 
@@ -81,19 +83,9 @@ def peak_resident_bytes() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def load_model(case: Case, file: ModelFile | None) -> LoadedModel:
-    """A float model from its file or, where it has none, from its source."""
-    spec = case.model
-    if file is None:
-        loaded: LoadedModel = plugins.load("sources", spec.source).load(spec, seed=case.run.seed)
-        return loaded
-    return LoadedModel(
-        format=file.format,
-        sha256=file.sha256,
-        size_bytes=file.size_bytes,
-        spec=spec,
-        path=file.path,
-    )
+def _launch(job: LaunchJob) -> LaunchAnswer:
+    with opened(job) as sessions:
+        return timed(job, sessions)
 
 
 def _seconds(open_session: Open, inputs: TensorMap) -> float:

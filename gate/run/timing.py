@@ -54,12 +54,20 @@ class Timing:
         self._demanded = any(timed(tolerance) for tolerance in case.tolerances)
         self._waiting: list[Launch] = []
         self._begun = 0
+        self._taken: list[LaunchAnswer] = []
         self._answers: list[LaunchAnswer] = []
 
+    def first(self) -> LaunchJob | None:
+        """The first launch, where the process that measures memory may take it at its end: models
+        that were opened and closed before are no harm to a comparison with the reference, whose
+        bounds are far, and spare a process. Beside a base every launch begins alike."""
+        return self._job() if self._base.artifact is None else None
+
     def start(self) -> None:
-        """Start the launches that are taken in any case."""
-        for _ in range(min(_EARLY, self._at_most) if self._demanded else 1):
-            self._waiting.append(self._launch())
+        """Start the other launches that are taken in any case."""
+        early = min(_EARLY, self._at_most) if self._demanded else 1
+        while self._begun < early:
+            self._waiting.append(Launch(self._job(), self._folder / f"launch-{self._begun}"))
 
     def wait_until_ready(self) -> None:
         """Wait for the end of what need not be quiet.
@@ -80,17 +88,21 @@ class Timing:
         facts: Observation,
         lookup: BaselineLookup | None,
         tick: Callable[[int], None],
+        *,
+        first: LaunchAnswer | None = None,
     ) -> TimingObserved:
         """Launch until the case's latency tolerances are decided.
 
         Args:
             facts: the observation so far; its timing is filled in.
             lookup: the baseline, if one was looked for.
+            first: what another process took for ``first()``.
             tick: called with the number of launches so far.
 
         Raises:
             BackendError: a launch has failed.
         """
+        self._taken = [first] if first is not None else []
         if not self._demanded:
             self._next(tick)
             return self._observed(None)
@@ -130,17 +142,20 @@ class Timing:
         return min(RATIO_LAUNCHES, self._at_most) if by_ratio and not self._base.same else 1
 
     def _next(self, tick: Callable[[int], None]) -> None:
+        if self._taken:
+            self._answers.append(self._taken.pop())
+            return
         if not self._waiting:
-            self._waiting.append(self._launch())
+            self._waiting.append(Launch(self._job(), self._folder / f"launch-{self._begun}"))
             self._waiting[0].wait_until_ready()
         tick(len(self._answers))  # before, so that what it wakes is asleep again when it counts
         self._answers.append(self._waiting[0].measure())
         del self._waiting[0]
 
-    def _launch(self) -> Launch:
+    def _job(self) -> LaunchJob:
         prepared, number = self._prepared, self._begun
         self._begun += 1
-        job = LaunchJob(
+        return LaunchJob(
             number=number,
             case=self._case,
             candidate_model=candidate_model(prepared),
@@ -151,7 +166,6 @@ class Timing:
             inputs=self._files,
             mutation=self._mutation,
         )
-        return Launch(job, self._folder / f"launch-{number}")
 
     def _observed(self, second: int | None) -> TimingObserved:
         answers = self._answers
