@@ -18,6 +18,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "merge": ("gate.cli.merge", "put the runs of shards together and judge them"),
     "judge": ("gate.cli.judge", "judge stored observations again, without running anything"),
     "plan": ("gate.cli.plan", "show the cases, what each will run and about how long"),
+    "localise": (
+        "gate.cli.localise",
+        "name the layer that is at fault, save it, find what must stay in float",
+    ),
     "lint": ("gate.cli.lint", "check spec files"),
     "baseline": ("gate.cli.baseline", "update, show, diff, verify or prune baselines"),
     "drill": ("gate.cli.drill", "plant faults into candidates: would the specs notice?"),
@@ -29,6 +33,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "gate.cli.upgrade",
         "say what other versions do to every case, and which part did it",
     ),
+    "bisect": ("gate.cli.bisect", "find the version or commit since which a check fails"),
     "doctor": ("gate.cli.doctor", "say which backends and quantizers work here, and why not"),
     "metrics": ("gate.cli.metrics", "list every metric with unit, direction and formula"),
     "schema": ("gate.cli.schema", "print the JSON Schema of specs"),

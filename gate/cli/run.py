@@ -25,6 +25,7 @@ from gate.run.artifacts import default_artifacts_dir, keep_candidates_of
 from gate.run.costs import COSTS_FILE, Costs, CostsError, read_costs
 from gate.run.engine import run_plan
 from gate.run.progress import display
+from gate.run.reproductions import with_reproductions
 from gate.run.settings import InfrastructureError, RunSettings, default_cache_dir
 from gate.run.shards import Part, part_of
 from gate.run.store import create_run, use_run
@@ -117,6 +118,12 @@ def run(args: argparse.Namespace) -> int:
         results = _results(planned, part, args, baselines, run_dir)
         verdicts = judged_all(results, baselines)
         recorded = [] if args.tier else _record(results, verdicts, baselines)
+        verdicts = with_reproductions(
+            results,
+            verdicts,
+            run_dir=run_dir.absolute(),
+            cache_dir=None if args.no_cache or args.candidates else default_cache_dir(root),
+        )
     except (InfrastructureError, BaselineError) as error:
         sys.stderr.write(f"gate run: {error}\n")
         return ExitCode.INFRASTRUCTURE

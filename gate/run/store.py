@@ -5,6 +5,7 @@
 .gate/runs/<time>-<id>/results/<case>.json
 .gate/runs/<time>-<id>/flips/<case>.json   samples that flipped, where any did
 .gate/runs/<time>-<id>/logs/<case>.log
+.gate/runs/<time>-<id>/repro/<case>/   the first bad layer of a failed case, to run by itself
 .gate/runs/latest                         the newest run
 """
 
@@ -83,7 +84,7 @@ def use_run(directory: Path) -> Path:
             raise InfrastructureError(
                 f"{directory}: is neither empty nor an earlier run; name another folder"
             )
-        for old in ("results", "flips", "logs", "work"):
+        for old in ("results", "flips", "logs", "repro", "work"):
             if (directory / old).exists():
                 shutil.rmtree(directory / old)
     except OSError as error:
@@ -172,6 +173,11 @@ def read_run(directory: Path) -> list[CaseResult]:
 def result_path(directory: Path, case_id: str) -> Path:
     """The result file of a case; different cases never share one."""
     return directory / "results" / f"{escaped(case_id)}.json"
+
+
+def repro_path(directory: Path, case_id: str) -> Path:
+    """The folder of a case's minimal reproduction."""
+    return directory / "repro" / escaped(case_id)
 
 
 def _stored(directory: Path, case: Case) -> CaseResult:
