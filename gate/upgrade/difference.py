@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from gate.core.observation import Observation
+from gate.judge.wording import count
 from gate.metrics.elementwise import sqnr_db
 
 LAST_DIGITS = 1e-4
@@ -106,7 +107,7 @@ def _structure(before: Observation, after: Observation) -> Iterator[str]:
         ("of another kind", [name for name in x if name in y and x[name] != y[name]]),
     ):
         if names:
-            yield f"{len(names)} layers are {word}: {_names(names)}"
+            yield f"{count(len(names), 'layer')} {word}: {_names(names)}"
 
 
 def _sums(observation: Observation) -> list[object]:
