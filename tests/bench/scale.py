@@ -9,6 +9,7 @@ import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from gate.core.canonical import canonical_json
 from gate.core.case import Case
@@ -27,8 +28,10 @@ from tests.unit.report.records import observation
 SPECS, QUANTIZATIONS, TARGETS = 100, 10, 10
 CASES = SPECS * QUANTIZATIONS * TARGETS
 SHARDS = 16
-LAYERS = 10
-CHANNELS = 16
+LAYERS = 6
+CHANNELS = 8
+VARIANTS = 100
+"""Different observations; each case has one of them under its own name."""
 
 
 def run() -> list[Row]:
@@ -94,9 +97,9 @@ def write_specs(folder: Path) -> None:
             },
             "baseline": "ignore",
             "tolerances": {
-                "numerical": {"finite": True, "sqnr": ">= 15 dB", "top1_agreement": ">= 50 %"},
+                "numerical": {"finite": True, "sqnr": ">= 15 dB", "relative_mse": "< 5 %"},
                 "layers": {"shapes": "equal", "quantized_ops": "== 100 %", "sqnr": ">= 15 dB"},
-                "device": {"top1_drop": "< 30 pp", "size": "<= 0.5 x reference"},
+                "device": {"size": "<= 0.5 x reference", "peak_memory": "<= 1 GB"},
             },
         }
         (folder / "specs" / f"m{index:03d}.json").write_text(json.dumps(spec))
@@ -111,35 +114,35 @@ def write_shards(folder: Path) -> int:
     finally:
         os.chdir(here)
     random_ = random.Random(0)  # noqa: S311 - data of a benchmark
+    observed = [to_plain(_observed(random_)) for _ in range(VARIANTS)]
     total = 0
     for index in range(1, SHARDS + 1):
         part = part_of(whole, Shard(index=index, count=SHARDS), Costs())
         run_dir = folder / "shards" / f"shard-{index}"
         run_dir.mkdir(parents=True)
-        store = RunStore(run_dir, part.cases, part=part)
+        RunStore(run_dir, part.cases, part=part).close()
         for case in part.cases:
-            path = result_path(run_dir, case.id)
             # Not through the store, which would wait for the disk each time.
-            text = _result_text(case, random_)
-            path.write_text(text)
+            text = canonical_json(_plain_result(case, random_.choice(observed)))
+            result_path(run_dir, case.id).write_text(text)
             total += len(text)
-        store.close()
     return total
 
 
-def _result_text(case: Case, random_: random.Random) -> str:
-    result = CaseResult(case=case, observation=_observed(case, random_))
-    return canonical_json(to_plain(result))
+def _plain_result(case: Case, observed: dict[str, Any]) -> dict[str, Any]:
+    empty = to_plain(CaseResult(case=case))
+    named = {**observed, "case_id": case.id, "spec_digest": case.spec_digest}
+    return {**empty, "observation": named}
 
 
-def _observed(case: Case, random_: random.Random) -> Observation:
+def _observed(random_: random.Random) -> Observation:
     """Facts of a small network; in one case of ten the outputs are far off."""
-    plain = observation(case.id)
+    plain = observation("any")
     layers = _layers(random_)
     noise = 40.0 if random_.random() < 0.1 else 4.0 * random_.random()
     errors = ErrorSums(elements=40, sum_x2=400.0, sum_y2=400.0, sum_err2=noise)
     outputs = {name: replace(seen, errors=errors) for name, seen in plain.outputs.items()}
-    return replace(plain, spec_digest=case.spec_digest, outputs=outputs, layers=layers)
+    return replace(plain, outputs=outputs, layers=layers)
 
 
 def _layers(random_: random.Random) -> LayersObserved:
