@@ -38,26 +38,39 @@ def samples_needed(
 ) -> int | None:
     """Samples with which a test at level ``alpha`` tells a true ``drop`` from ``margin``.
 
-    ``((z_alpha sqrt(psi - margin^2) + z_power sqrt(psi - drop^2)) / (margin - drop))^2``, never less
-    than :func:`samples_without_flips`. ``drop`` may lie on either side of ``margin``. ``psi`` is
-    raised to the least that both allow: there are no fewer flips than the drop.
+    ``((z_alpha sqrt(v) + z_power sqrt(psi - drop^2)) / (margin - drop))^2``, never less than
+    :func:`samples_without_flips`; v is the larger of ``psi - margin^2`` and the variance that the
+    score test will estimate at the margin, without which few flips give too little power. ``drop``
+    may lie on either side of ``margin``. ``psi`` is raised to the least that both allow: there are
+    no fewer flips than the drop.
 
     Returns:
         None where the two are so close that ``LARGEST`` samples would not do.
 
     >>> samples_needed(0.01, 0.04), samples_needed(0.01, 0.04, power=0.99)
-    (3421, 6302)
+    (3530, 6449)
     """
     psi = max(psi, abs(margin), abs(drop))
     if drop == margin:
         return None
-    at_margin = quantile(1.0 - alpha) * math.sqrt(psi - margin * margin)
+    variance = max(psi - margin * margin, _score_variance(psi, drop, margin))
+    at_margin = quantile(1.0 - alpha) * math.sqrt(variance)
     at_drop = quantile(power) * math.sqrt(psi - drop * drop)
     needed = ((at_margin + at_drop) / (margin - drop)) ** 2
     if not needed < LARGEST:
         return None
     least = samples_without_flips(margin, alpha=alpha) if 0.0 < margin < 1.0 else 1
     return max(math.ceil(needed), least)
+
+
+def _score_variance(psi: float, drop: float, margin: float) -> float:
+    """Variance of one sample at ``margin`` by Tango's estimate from the expected counts."""
+    if margin < 0.0:
+        return _score_variance(psi, -drop, -margin)
+    linear = -psi + (2.0 - drop) * margin
+    constant = -(psi - drop) / 2.0 * margin * (1.0 - margin)
+    q = (math.sqrt(linear * linear - 8.0 * constant) - linear) / 4.0
+    return 2.0 * q + margin * (1.0 - margin)
 
 
 def samples_without_flips(margin: float, *, alpha: float = ALPHA_PASS) -> int:

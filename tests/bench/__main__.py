@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import json
+import os
 import sys
 from dataclasses import asdict
 
@@ -14,15 +16,24 @@ from tests.bench.harness import ROOT, Row
 # name -> what it compares; each is a module of this package with run() -> list[Row].
 BENCHES = {
     "startup": "command line, lint and pytest start-up",
+    "accuracy": "exact error of the accuracy verdict against Wald's and Newcombe's intervals",
     "layers": "per-layer comparison against ONNX Runtime's qdq_loss_debug",
     "scale": "plans of 10 000 cases and merges of as many results",
+    "traces": "recorded latencies: usual methods against the paired, sequential decision",
+    "latency": "live latency verdicts under busy loops",
     "case": "a whole case against the bare loops it cannot avoid",
 }
 
 
 def main() -> int:
     """Run, print and store; exit 1 where a target is missed, so that it is seen."""
-    names = sys.argv[1:] or list(BENCHES)
+    parser = argparse.ArgumentParser(prog="python -m tests.bench")
+    parser.add_argument("names", nargs="*", choices=[*BENCHES, []], metavar="NAME")
+    parser.add_argument("--runs", type=int, help="live latency verdicts (default: a few)")
+    args = parser.parse_args()
+    if args.runs is not None:
+        os.environ["GATE_BENCH_RUNS"] = str(args.runs)
+    names = args.names or list(BENCHES)
     rows: list[Row] = []
     for name in names:
         print(f"bench {name}: {BENCHES[name]} ...", flush=True)
