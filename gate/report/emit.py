@@ -25,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--json", action="store_true", help="print the JSON report in place of the table"
     )
+    group.add_argument("--json-file", type=Path, metavar="FILE", help="also write the JSON report")
     group.add_argument("--junit", type=Path, metavar="FILE", help="also write JUnit XML")
     group.add_argument(
         "--markdown", type=Path, metavar="FILE", help="also write Markdown (at most 1 MiB)"
@@ -82,12 +83,15 @@ def emit(
         require=options.require,
         allow_inconclusive=options.allow_inconclusive,
     )
-    if options.json:
+    document = ""
+    if options.json or options.json_file is not None:
         from gate.report import json_report
 
-        text = json_report.render(
+        document = json_report.render(
             verdicts, results, not_applicable=not_applicable, exit_code=summary.exit_code
         )
+    if options.json:
+        text = document
     else:
         from gate.report import table
 
@@ -99,16 +103,18 @@ def emit(
             verbose=options.verbose,
         )
     written = True
+    if options.json_file is not None:
+        written &= _write(options.json_file, document)
     if options.junit is not None:
         from gate.report import junit
 
-        document = junit.render(
+        cases = junit.render(
             verdicts,
             results,
             require=options.require,
             allow_inconclusive=options.allow_inconclusive,
         )
-        written &= _write(options.junit, document)
+        written &= _write(options.junit, cases)
     if options.markdown is not None:
         from gate.report import markdown
 

@@ -45,6 +45,7 @@ _LEVELS = {
     Outcome.ERROR: Level.ERROR,
     Outcome.FAIL: Level.ERROR,
     Outcome.INCONCLUSIVE: Level.WARNING,
+    Outcome.NOT_COMPARABLE: Level.NOTE,
     Outcome.SKIPPED: Level.NOTE,
 }
 
