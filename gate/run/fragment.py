@@ -88,7 +88,10 @@ def sensitivity(
         budget_seconds=budget_seconds,
         say=say,
     )
-    result = search.run()
+    try:
+        result = search.run()
+    except RefusedError as error:
+        raise NoRankingError(str(error)) from error
     samples = trial.samples
     if result.kept is None or not result.kept:
         return Sensitivity(found=result, samples=samples, remark=_why_none(result))

@@ -44,7 +44,7 @@ class Found:
     start: Quality
     """With every layer quantized as the spec says."""
     ranking: tuple[Gain, ...]
-    """Largest gain first; those that were not measured last."""
+    """Largest gain first; those that were not measured after those that gain, and before the rest."""
     kept: Kept | None
     """The smallest set found with which the tolerances hold; None where none was found."""
     best: Quality
@@ -90,7 +90,11 @@ class Search:
         self._longest = 0.0
 
     def run(self) -> Found:
-        """Rank, grow, shrink."""
+        """Rank, grow, shrink.
+
+        Raises:
+            RefusedError: the candidate as it is cannot be measured.
+        """
         start = self._quality(())
         ranking = self._rank(start)
         kept = () if start.passes else self._grow([gain.layer for gain in ranking])
@@ -122,32 +126,35 @@ class Search:
                     self._refused[layer] = str(error)
                     continue
             gains.append(Gain(layer=layer, gain_db=gain, isolated_sqnr_db=self._layers[layer]))
-        return sorted(
-            gains, key=lambda g: (g.gain_db is None, -(g.gain_db or 0.0))
-        )  # stable: the unmeasured stay in order of their isolated errors
+        # Stable: those that were not measured stay in order of their isolated errors, before those
+        # that are known to gain nothing.
+        return sorted(gains, key=lambda g: -(g.gain_db if g.gain_db is not None else 0.0))
 
     def _grow(self, order: Sequence[str]) -> Kept | None:
         """The shortest beginning of ``order`` that passes, by doubling and halving."""
-        low, high, size = 0, None, 1
-        while high is None and low < len(order):
-            size = min(size, len(order))
-            if not self._time(1.0):
-                return None
-            self._say(f"the {size} most sensitive layers in float")
-            if self._passes(tuple(order[:size])):
+        low, high, size = 0, len(order) + 1, 1
+        while low < len(order) and high > len(order) and self._time(1.0):
+            if self._enough(order, size):
                 high = size
             else:
-                low, size = size, size * 2
-        if high is None:
-            return None
-        while high - low > 1 and self._time(1.0):
+                low, size = size, min(2 * size, len(order))
+        while high - low > 1 and high <= len(order) and self._time(1.0):
             middle = (low + high) // 2
-            self._say(f"the {middle} most sensitive layers in float")
-            if self._passes(tuple(order[:middle])):
+            if self._enough(order, middle):
                 high = middle
             else:
                 low = middle
-        return tuple(order[:high])
+        kept = frozenset(order[:high])
+        return tuple(order[:high]) if kept in self._seen and self._seen[kept].passes else None
+
+    def _enough(self, order: Sequence[str], size: int) -> bool:
+        """Whether so many pass; so many that nothing is left to quantize are more than enough."""
+        self._say(f"the {size} most sensitive layers in float")
+        try:
+            return self._quality(tuple(order[:size])).passes
+        except RefusedError as error:
+            self._refused[f"the {size} most sensitive layers"] = str(error)
+            return True
 
     def _shrink(self, kept: Kept, ranking: Sequence[Gain]) -> Kept:
         """Leave out, from the least sensitive on, every layer that is not needed."""
