@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from gate.baseline.store import BaselineStore
@@ -73,80 +73,94 @@ def emit(
     """Write every output that ``options`` ask for and return the exit code.
 
     The verdicts are in the order of the plan, each with its result; ``baselines`` is where they were
-    looked up and ``runs`` are the folders that the results came from, for what reports show of them. A
-    report that cannot be written
-    makes the exit code at least that of an infrastructure error: a gate whose report nobody got has
-    not reported a pass.
+    looked up and ``runs`` are the folders that the results came from, for what reports show of them.
+    A report that cannot be written makes the exit code at least that of an infrastructure error: a
+    gate whose report nobody got has not reported a pass.
     """
     summary = summarize(
         verdicts,
         require=options.require,
         allow_inconclusive=options.allow_inconclusive,
     )
-    document = ""
-    if options.json or options.json_file is not None:
+
+    def document() -> str:
         from gate.report import json_report
 
-        document = json_report.render(
+        return json_report.render(
             verdicts, results, not_applicable=not_applicable, exit_code=summary.exit_code
         )
-    if options.json:
-        text = document
-    else:
-        from gate.report import table
 
-        text = table.render(
-            verdicts,
-            results,
-            not_applicable=not_applicable,
-            style=style_of(sys.stdout),
-            verbose=options.verbose,
-        )
-    written = True
-    if options.json_file is not None:
-        written &= _write(options.json_file, document)
-    if options.junit is not None:
+    def junit_xml() -> str:
         from gate.report import junit
 
-        cases = junit.render(
+        return junit.render(
             verdicts,
             results,
             require=options.require,
             allow_inconclusive=options.allow_inconclusive,
         )
-        written &= _write(options.junit, cases)
-    if options.markdown is not None:
+
+    def markdown_page() -> str:
         from gate.report import markdown
 
-        page = markdown.render(verdicts, results, not_applicable=not_applicable)
-        written &= _write(options.markdown, page)
-    if options.html is not None:
+        return markdown.render(verdicts, results, not_applicable=not_applicable)
+
+    def html_page() -> str:
         from gate.report.html_report import sources
 
-        page = sources.page(
+        return sources.page(
             verdicts, results, not_applicable=not_applicable, baselines=baselines, runs=runs
         )
-        written &= _write(options.html, page)
-    if options.sarif is not None:
+
+    def sarif_log() -> str:
         from gate.report import sarif
 
-        written &= _write(options.sarif, sarif.render(verdicts, results))
-    if options.badge is not None:
+        return sarif.render(verdicts, results)
+
+    def badge_file() -> str:
         from gate.report import badge
 
-        written &= _write(options.badge, badge.render(verdicts))
-    written &= _append_summary(verdicts, results, options, not_applicable)
+        return badge.render(verdicts)
+
+    files: tuple[tuple[Path | None, Callable[[], str]], ...] = (
+        (options.json_file, document),
+        (options.junit, junit_xml),
+        (options.markdown, markdown_page),
+        (options.html, html_page),
+        (options.sarif, sarif_log),
+        (options.badge, badge_file),
+    )
+    written = [_write(path, render()) for path, render in files if path is not None]
+    written.append(_append_summary(verdicts, results, options, not_applicable))
+    text = document() if options.json else _table(verdicts, results, options, not_applicable)
     annotations = ""
     if github.wanted() if options.annotations is None else options.annotations:
         annotations = github.render(verdicts, results)
         text = text if options.json else github.quiet(text)
     # The files first: a terminal that goes away must not take them along.
-    written &= stdout.write(text)
+    written.append(stdout.write(text))
     # GitHub reads commands from either stream; this one holds no report.
     sys.stderr.write(annotations)
     if summary.because:
         sys.stderr.write(f"gate: {summary.because}\n")
-    return summary.exit_code if written else max(summary.exit_code, ExitCode.INFRASTRUCTURE)
+    return summary.exit_code if all(written) else max(summary.exit_code, ExitCode.INFRASTRUCTURE)
+
+
+def _table(
+    verdicts: Sequence[Verdict],
+    results: Sequence[CaseResult],
+    options: argparse.Namespace,
+    not_applicable: Sequence[NotApplicable],
+) -> str:
+    from gate.report import table
+
+    return table.render(
+        verdicts,
+        results,
+        not_applicable=not_applicable,
+        style=style_of(sys.stdout),
+        verbose=options.verbose,
+    )
 
 
 def _append_summary(
