@@ -16,7 +16,9 @@ class ProbeInfo:
     name: str
     summary: str
     bounds: Mapping[str, str]
-    """Metric of the numerical tier -> bound that holds where the spec gives none."""
+    """Metric of the numerical tier -> bound that holds where the spec gives none. Healthy candidates
+    differ widely in what they make of a grey image, so these find what is broken, no more; measure a
+    model's own and say them in its spec."""
     itself: bool = False
     """True where the candidate is compared with itself, run in another way, instead of with the
     reference: an answer must not depend on how it was asked for."""
@@ -30,27 +32,27 @@ PROBES = _table(
     ProbeInfo(
         name="zeros",
         summary="every input zero",
-        bounds={"sqnr": ">= 15 dB"},
+        bounds={"sqnr": ">= -6 dB"},
     ),
     ProbeInfo(
         name="constant",
         summary="every element of a sample the same, from the lowest to the highest value seen",
-        bounds={"sqnr": ">= 15 dB"},
+        bounds={"sqnr": ">= -6 dB"},
     ),
     ProbeInfo(
         name="denormals",
         summary="floating-point inputs below the smallest normal number",
-        bounds={"sqnr": ">= 15 dB"},
+        bounds={"sqnr": ">= -6 dB"},
     ),
     ProbeInfo(
         name="borders",
         summary="one hot corner or edge on an empty image",
-        bounds={"sqnr": ">= 15 dB"},
+        bounds={"sqnr": ">= -6 dB"},
     ),
     ProbeInfo(
         name="extremes",
         summary="elements at the two ends of the calibrated range, in patterns and at random",
-        bounds={"sqnr": ">= 10 dB"},
+        bounds={"sqnr": ">= 0 dB"},
     ),
     ProbeInfo(
         name="saturating",
@@ -58,7 +60,7 @@ PROBES = _table(
             "the evaluation samples four times as large, against the reference with or without "
             "clipping to once or twice the calibrated range, whichever is nearest"
         ),
-        bounds={"sqnr": ">= 5 dB"},
+        bounds={"sqnr": ">= 0 dB"},
     ),
     ProbeInfo(
         name="batch",
@@ -75,18 +77,20 @@ PROBES = _table(
     ProbeInfo(
         name="smallest",
         summary="the smallest shape that the inputs' dynamic axes declare",
-        bounds={"sqnr": ">= 10 dB"},
+        bounds={"sqnr": ">= 0 dB"},
     ),
     ProbeInfo(
         name="largest",
         summary="the largest shape that the inputs' dynamic axes declare",
-        bounds={"sqnr": ">= 10 dB"},
+        bounds={"sqnr": ">= 0 dB"},
     ),
 )
 """In the order in which they run."""
 
-PROBE_METRICS = ("sqnr", "relative_mse", "max_abs_error", "cosine")
-"""Metrics of the numerical tier that a probe may be bounded by."""
+PROBE_METRICS = ("sqnr", "max_abs_error")
+"""Metrics of the numerical tier that a probe may be bounded by. The signal of the SQNR is the larger
+of the probe's own and the evaluation samples': an answer near zero to an empty image is no reason
+for an error to be small beside it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from gate.core.case import Case
 from gate.core.layer import ErrorSums
@@ -27,10 +28,13 @@ def probes(case: Case, observation: Observation) -> Iterator[Check]:
             message = "not measured: the probe did not run"
             yield rule(case, spec.rule, Status.FAIL, message)
         else:
-            yield from _probe(case, spec, found)
+            usual = observation.pin.output_rms if observation.pin is not None else {}
+            yield from _probe(case, spec, found, usual)
 
 
-def _probe(case: Case, spec: ProbeSpec, seen: ProbeObserved) -> Iterator[Check]:
+def _probe(
+    case: Case, spec: ProbeSpec, seen: ProbeObserved, usual: Mapping[str, float]
+) -> Iterator[Check]:
     fed = f" on {seen.detail}" if seen.detail else ""
     for status, message in (
         (Status.SKIPPED, seen.not_applicable and f"not applicable: {seen.not_applicable}"),
@@ -52,10 +56,10 @@ def _probe(case: Case, spec: ProbeSpec, seen: ProbeObserved) -> Iterator[Check]:
         yield rule(case, spec.rule, Status.FAIL, "not measured: no output was compared")
         return
     for name in seen.outputs:
-        yield from _output(spec, seen, name)
+        yield from _output(spec, seen, name, usual.get(name, 0.0))
 
 
-def _output(spec: ProbeSpec, seen: ProbeObserved, name: str) -> Iterator[Check]:
+def _output(spec: ProbeSpec, seen: ProbeObserved, name: str, usual: float) -> Iterator[Check]:
     sums = seen.outputs[name]
     if sums.nonfinite_candidate > sums.nonfinite_reference:
         message = f"{sums.nonfinite_candidate} elements are not finite on {seen.detail}"
@@ -65,11 +69,15 @@ def _output(spec: ProbeSpec, seen: ProbeObserved, name: str) -> Iterator[Check]:
         yield _check(spec, name, Status.SKIPPED, "the reference itself is not finite on it")
         return
     for bound in spec.bounds:
-        yield _bounded(spec, seen, name, bound)
+        yield _bounded(spec, seen, name, bound, usual)
 
 
-def _bounded(spec: ProbeSpec, seen: ProbeObserved, name: str, bound: Tolerance) -> Check:
-    sums = seen.outputs[name]
+def _bounded(
+    spec: ProbeSpec, seen: ProbeObserved, name: str, bound: Tolerance, usual: float
+) -> Check:
+    """``usual`` is the root mean square of the reference's output over the evaluation samples."""
+    sums = _floored(seen.outputs[name], usual)
+    own = seen.own.get(name)
     unit = BY_NAME[Tier.NUMERICAL, bound.metric].unit
     value = elementwise.BY_NAME[bound.metric](sums)
     if value is None:
@@ -87,7 +95,9 @@ def _bounded(spec: ProbeSpec, seen: ProbeObserved, name: str, bound: Tolerance) 
     message = compared(value, bound.op, bound.value, unit)
     status = Status.PASS if good else Status.FAIL
     if not good and PROBES[spec.name].itself:
-        status, message = _with_itself(bound, seen.own.get(name), unit, message)
+        status, message = _with_itself(
+            bound, None if own is None else _floored(own, usual), unit, message
+        )
     return _check(spec, name, status, message, bound=bound, measurement=measurement)
 
 
@@ -103,6 +113,11 @@ def _with_itself(
             f"the reference itself answers otherwise when asked otherwise: {apart}",
         )
     return Status.FAIL, f"{message}: the candidate answers otherwise when asked otherwise"
+
+
+def _floored(sums: ErrorSums, usual: float) -> ErrorSums:
+    """The same with at least the usual signal."""
+    return replace(sums, sum_x2=max(sums.sum_x2, usual * usual * sums.elements))
 
 
 def _undefined(sums: ErrorSums) -> str:

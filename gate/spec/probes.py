@@ -140,4 +140,4 @@ def _usual_probe(name: str, where: SourcePosition) -> ProbeSpec:
 
 
 def _example(metric: str) -> str:
-    return {"sqnr": ">= 15 dB", "relative_mse": "< 5 %", "cosine": ">= 0.99"}.get(metric, "< 0.1")
+    return {"sqnr": ">= 15 dB"}.get(metric, "< 0.1")
