@@ -143,9 +143,11 @@ def _run(command: list[str], bench: Bench, *, limit: float) -> str:
 def environment(bench: Bench) -> Mapping[str, str]:
     """Variables under which a stack runs this gate."""
     here = {k: v for k, v in os.environ.items() if k not in {"PYTHONHOME", "VIRTUAL_ENV", "CI"}}
+    # The user's own path stays: entries may need it.
+    path = [str(bench.gate_source), *filter(None, [here.get("PYTHONPATH")])]
     return {
         **here,
-        "PYTHONPATH": str(bench.gate_source),
+        "PYTHONPATH": os.pathsep.join(path),
         "GATE_CACHE": str(bench.cache_dir),
         "PYTHONDONTWRITEBYTECODE": "1",
     }

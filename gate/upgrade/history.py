@@ -77,12 +77,18 @@ def commits_between(repository: Path, good: str, bad: str) -> list[str]:
     Raises:
         NoHistoryError: no repository, unknown commits, or ``good`` is no ancestor of ``bad``.
     """
-    first = git(repository, "rev-parse", "--verify", f"{good}^{{commit}}")
-    last = git(repository, "rev-parse", "--verify", f"{bad}^{{commit}}")
+    first, last = (_commit(repository, name) for name in (good, bad))
     line = git(repository, "rev-list", "--first-parent", "--reverse", f"{first}..{last}").split()
     if not line or git(repository, "merge-base", first, last) != first:
         raise NoHistoryError(f"{good} is no ancestor of {bad}: there are no commits between them")
     return [first, *line]
+
+
+def _commit(repository: Path, name: str) -> str:
+    try:
+        return git(repository, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
+    except NoHistoryError:
+        raise NoHistoryError(f"{name}: is no commit of {repository}") from None
 
 
 def subject(repository: Path, commit: str) -> str:
