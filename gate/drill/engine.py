@@ -99,7 +99,14 @@ def run_healthy(
         )
         for case in wanted
     }
-    results = run_cases(wanted, mutations if not timed else {}, settings, "healthy", on_event)
+    results = run_cases(
+        wanted,
+        mutations if not timed else {},
+        settings,
+        "healthy",
+        on_event,
+        baselines_dir=baselines.root,
+    )
     found: dict[str, HealthyCase | Sick] = {}
     interrupted = False
     full = {case.id: case for case in cases}
@@ -183,9 +190,13 @@ def run_cases(
     on_event: Callable[[Event], None] | None,
     *,
     accepted: Mapping[str, BaselineLookup] | None = None,
+    baselines_dir: Path | None = None,
 ) -> Iterator[CaseResult]:
-    """Run cases in the folder ``part`` of the drill; results come as they end. ``accepted`` holds
-    the baselines that latency is compared with, by the ids of the runs."""
+    """Run cases in the folder ``part`` of the drill; results come as they end.
+
+    Latency is compared with the baselines of ``accepted``, by the ids of the runs, or else with
+    those in ``baselines_dir``.
+    """
     if not cases:
         return iter(())
     run_dir = settings.run_dir / part
@@ -198,6 +209,7 @@ def run_cases(
             jobs=settings.jobs,
             mutations=mutations,
             pictures=False,
+            baselines_dir=baselines_dir,
             accepted={
                 name: lookup.baseline
                 for name, lookup in (accepted or {}).items()
@@ -219,11 +231,16 @@ def _healthy(case: Case, result: CaseResult, baselines: BaselineStore) -> Health
         )
         return Sick(case_id=case.id, reason=why)
     lookup, source = _lookup(case, observation, baselines)
-    verdict = verdict_of(result, lookup)
+    if source == IN_MEMORY:
+        # Nothing was there to compare with while it ran; what is counted from it, it meets.
+        first = replace(result, case=replace(result.case, baseline_policy="record"))
+        verdict = verdict_of(first, BaselineMissing(path=""))
+    else:
+        verdict = verdict_of(result, lookup)
     if verdict.status not in _ACCEPTABLE:
         failed = [c for c in verdict.checks if c.status is verdict.status]
-        first = failed[0] if failed else None
-        why = f"{first.tier}.{first.rule} of {first.subject}: {first.message}" if first else ""
+        bad = failed[0] if failed else None
+        why = f"{bad.tier}.{bad.rule} of {bad.subject}: {bad.message}" if bad else ""
         more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
         return Sick(
             case_id=case.id, reason=f"{verdict.status} without any fault: {why}{more}".rstrip()
@@ -240,13 +257,17 @@ def _healthy(case: Case, result: CaseResult, baselines: BaselineStore) -> Health
 def _lookup(
     case: Case, observation: Observation, baselines: BaselineStore
 ) -> tuple[BaselineLookup, str]:
-    """The stored baseline where it is of this kind of machine and of these samples; else one of the
-    healthy run, in memory."""
+    """The stored baseline where it is of this kind of machine, of these samples and of this very
+    candidate (what a fault changes is to be seen, not what changed before); else one of the healthy
+    run, in memory."""
     if case.baseline_policy == "ignore":
         return BaselineMissing(path=""), "ignored"
     lookup = baselines.lookup(case.id, observation.environment, case.comparability)
-    if isinstance(lookup, BaselineFound) and lookup.baseline.data_digest == observation.data_digest:
-        return lookup, "store"
+    if isinstance(lookup, BaselineFound):
+        stored = lookup.baseline
+        now = (observation.data_digest, observation.artifacts)
+        if (stored.data_digest, stored.artifacts) == now:
+            return lookup, "store"
     provenance = Provenance(
         reason=IN_MEMORY, commit="", author="", date="this drill", gate_version=""
     )
