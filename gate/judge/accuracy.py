@@ -151,4 +151,5 @@ def _rankings(task: TaskObserved) -> tuple[tuple[str, str | None, str | None], .
 
 
 def _bits(characters: str) -> npt.NDArray[np.bool_]:
-    return np.frombuffer(characters.encode("ascii"), dtype=np.uint8) == ord("1")
+    right: npt.NDArray[np.bool_] = np.frombuffer(characters.encode("ascii"), np.uint8) == ord("1")
+    return right
