@@ -9,6 +9,7 @@ of their own. ``gate.metrics.sequential`` decides; here are the questions.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from gate.core.baseline import Baseline, BaselineLookup
@@ -51,6 +52,9 @@ _RATIO_SHARE = 0.75
 _WALL_ROOM = 0.05
 """How far beyond a tolerance of the baseline's time the shortest wall times may be, at least."""
 
+CROWDED = 0.8
+"""Share of CPU time in wall time below which a note says so."""
+
 _QUANTILE = {"latency_p50": 0.5, "latency_p90": 0.9, "latency_p99": 0.99, "throughput": 0.5}
 _STATUS = {
     Decision.PASS: Status.PASS,
@@ -60,7 +64,7 @@ _STATUS = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Question:
+class Question:
     """What the rounds are asked, as limits of ln(candidate / other)."""
 
     against: Against
@@ -121,6 +125,18 @@ def judge_timed(
     return tuple(judge.refined(tolerance, check) for check in checks)
 
 
+def crowded(observation: Observation) -> Iterator[str]:
+    """A note where the candidate got little of a processor while it was timed."""
+    timing = observation.timing
+    if timing is None or not launched(timing) or observation.environment.threads > 1:
+        return
+    share = contention(timing)
+    if share is not None and share < CROWDED:
+        yield (
+            f"timed on a crowded machine: the candidate had a processor {100 * share:.0f} % of the time"
+        )
+
+
 class _Judge:
     def __init__(
         self,
@@ -139,7 +155,7 @@ class _Judge:
     def refined(self, tolerance: Tolerance, check: Check) -> Check:
         """``check``, which compares plain values, decided by the rounds where they can."""
         metric, anchor = tolerance.metric, tolerance.anchor
-        question: _Question | Check | None = None
+        question: Question | Check | None = None
         if metric == "slowdown" or (metric in _QUANTILE and anchor is Anchor.BASELINE):
             question = self._against_baseline(tolerance, check)
         elif metric == "latency_ratio" and anchor is Anchor.BASELINE:
@@ -152,11 +168,11 @@ class _Judge:
             question = _against_reference(sign * math.log(tolerance.value), check)
         elif metric in _QUANTILE and self._case.target.dedicated and check.bound:
             return self._percentile(tolerance, check)
-        if isinstance(question, _Question):
+        if isinstance(question, Question):
             return self._answer(question, check)
         return question or check
 
-    def _against_baseline(self, tolerance: Tolerance, check: Check) -> _Question | Check | None:
+    def _against_baseline(self, tolerance: Tolerance, check: Check) -> Question | Check | None:
         comparison = self._comparison
         baseline = comparison.baseline
         if baseline is None:
@@ -169,7 +185,7 @@ class _Judge:
         if self._timing.base_wall_ns and self._timing.base_sha256 == baseline.artifacts.get(
             "candidate"
         ):
-            return _against_base(share)
+            return against_base(share)
         if self._same_file(baseline):
             return self._measuring(
                 check,
@@ -189,7 +205,7 @@ class _Judge:
             and self._case.spec_digest == baseline.spec_digest
         )
 
-    def _stored_ratio(self, check: Check, share: float) -> _Question | Check | None:
+    def _stored_ratio(self, check: Check, share: float) -> Question | Check | None:
         """Compare with the ratio to the reference as the baseline keeps it; None where it keeps none."""
         stored = self._comparison.value(Tier.DEVICE, "latency_ratio", "case")
         if self._comparison.machine_differs:
@@ -202,7 +218,7 @@ class _Judge:
         zero = math.log(stored)
         note = self._timing.base_note or "its artifact was not run"
         widened = f", taken as +{100 * wide:g} %" if wide > share else ""
-        return _Question(
+        return Question(
             against=Against.REFERENCE,
             limits=Limits(
                 fail_above=zero + math.log1p(_RATIO_SHARE * wide),
@@ -218,7 +234,7 @@ class _Judge:
             ),
         )
 
-    def _answer(self, question: _Question, check: Check) -> Check:
+    def _answer(self, question: Question, check: Check) -> Check:
         threads = self._observation.environment.threads
         sets = launch_sets(self._timing, question.against, threads=threads)
         if sets is None or not sets.first:
@@ -297,11 +313,12 @@ class _Judge:
         return "" if share is None else f" (CPU/wall {share:.2f})"
 
 
-def _against_base(share: float) -> _Question:
+def against_base(share: float) -> Question:
+    """The question that a tolerated growth of the time (a pure number) puts to a timed base."""
     tolerance = max(share, SMALLEST_TOLERANCE)
     lower = max(_SHARE * tolerance, tolerance - _GAP)
     widened = f", taken as +{100 * tolerance:g} %" if tolerance > share else ""
-    return _Question(
+    return Question(
         against=Against.BASE,
         limits=Limits(
             fail_above=math.log1p(lower),
@@ -317,8 +334,8 @@ def _against_base(share: float) -> _Question:
     )
 
 
-def _against_reference(limit: float, check: Check) -> _Question:
-    return _Question(
+def _against_reference(limit: float, check: Check) -> Question:
+    return Question(
         against=Against.REFERENCE,
         limits=Limits(fail_above=limit, pass_below=limit, wall_above=limit + WALL_TOLERANCE),
         metric=check.rule,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 from gate.core.case import Case
-from gate.core.observation import OBSERVATION_SCHEMA, Observation
+from gate.core.observation import OBSERVATION_SCHEMA, Observation, TimingObserved
 from gate.core.status import Status, Tier
 from gate.core.verdict import Check
 from gate.judge.numerical import missing_samples, output_fault
@@ -60,10 +61,17 @@ def _coverage(case: Case, observation: Observation) -> Iterator[Check]:
         yield rule(case, "coverage", Status.FAIL, message, tier=Tier.LAYERS, subject="layers")
     timed = observation.timing
     if timed is not None and Tier.DEVICE in case.tiers:
-        rounds = min(len(timed.candidate_wall_ns), len(timed.reference_wall_ns))
+        rounds = _fewest_rounds(timed)
         if rounds < case.run.timing_rounds:
             message = f"{rounds} of {case.run.timing_rounds} timing rounds were taken"
             yield rule(case, "coverage", Status.FAIL, message, tier=Tier.DEVICE, subject="timing")
+
+
+def _fewest_rounds(timed: TimingObserved) -> int:
+    """Rounds of the launch that has the fewest."""
+    launches = Counter(timed.launch).values()
+    runs = min(len(timed.candidate_wall_ns), len(timed.reference_wall_ns), *launches)
+    return runs // max(timed.runs_per_round, 1)
 
 
 def _outputs(case: Case, observation: Observation) -> Iterator[Check]:
