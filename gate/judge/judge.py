@@ -14,7 +14,7 @@ from gate.judge.accuracy import compare_flips, new_flips_note, with_flips
 from gate.judge.comparison import Comparison, compare
 from gate.judge.contract import contract
 from gate.judge.improvement import improvement
-from gate.judge.latency import judge_timed
+from gate.judge.latency import crowded, judge_timed
 from gate.judge.layers import unobservable
 from gate.judge.localise import first_bad_layer
 from gate.judge.measure import measure
@@ -73,6 +73,7 @@ def _notes(case: Case, observation: Observation, comparison: Comparison) -> Iter
     if observation.spec_digest != case.spec_digest:
         yield "the observation was taken under another version of the spec"
     yield from comparison.notes
+    yield from crowded(observation)
     if Tier.LAYERS in case.tiers and observation.layers is not None:
         hidden = unobservable(observation.layers)
         if hidden:
