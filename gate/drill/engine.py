@@ -230,13 +230,15 @@ def _healthy(case: Case, result: CaseResult, baselines: BaselineStore) -> Health
             else "no result"
         )
         return Sick(case_id=case.id, reason=why)
-    lookup, source = _lookup(case, observation, baselines)
-    if source == IN_MEMORY:
+    lookup, source = _stored(case, observation, baselines), "store"
+    if case.baseline_policy == "ignore":
+        source = "ignored"
+    verdict = verdict_of(result, lookup) if lookup is not None else None
+    if lookup is None or verdict is None or verdict.status not in _ACCEPTABLE:
+        lookup, source = _own(case, observation), IN_MEMORY
         # Nothing was there to compare with while it ran; what is counted from it, it meets.
         first = replace(result, case=replace(result.case, baseline_policy="record"))
         verdict = verdict_of(first, BaselineMissing(path=""))
-    else:
-        verdict = verdict_of(result, lookup)
     if verdict.status not in _ACCEPTABLE:
         failed = [c for c in verdict.checks if c.status is verdict.status]
         bad = failed[0] if failed else None
@@ -254,22 +256,26 @@ def _healthy(case: Case, result: CaseResult, baselines: BaselineStore) -> Health
     )
 
 
-def _lookup(
+def _stored(
     case: Case, observation: Observation, baselines: BaselineStore
-) -> tuple[BaselineLookup, str]:
+) -> BaselineLookup | None:
     """The stored baseline where it is of this kind of machine, of these samples and of this very
-    candidate (what a fault changes is to be seen, not what changed before); else one of the healthy
-    run, in memory."""
+    candidate: what a fault changes is to be seen, not what changed before."""
     if case.baseline_policy == "ignore":
-        return BaselineMissing(path=""), "ignored"
+        return BaselineMissing(path="")
     lookup = baselines.lookup(case.id, observation.environment, case.comparability)
-    if isinstance(lookup, BaselineFound):
-        stored = lookup.baseline
-        now = (observation.data_digest, observation.artifacts)
-        if (stored.data_digest, stored.artifacts) == now:
-            return lookup, "store"
+    if not isinstance(lookup, BaselineFound):
+        return None
+    there = lookup.baseline
+    same = (there.data_digest, there.artifacts) == (observation.data_digest, observation.artifacts)
+    return lookup if same else None
+
+
+def _own(case: Case, observation: Observation) -> BaselineLookup:
+    """A baseline of the healthy run, in memory."""
+    if case.baseline_policy == "ignore":
+        return BaselineMissing(path="")
     provenance = Provenance(
         reason=IN_MEMORY, commit="", author="", date="this drill", gate_version=""
     )
-    made = make_baseline(case, observation, provenance)
-    return BaselineFound(baseline=made), IN_MEMORY
+    return BaselineFound(baseline=make_baseline(case, observation, provenance))

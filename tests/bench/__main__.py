@@ -21,6 +21,7 @@ BENCHES = {
     "scale": "plans of 10 000 cases and merges of as many results",
     "traces": "recorded latencies: usual methods against the paired, sequential decision",
     "latency": "live latency verdicts under busy loops",
+    "drill": "planted faults caught, layers named, false alarms of healthy reruns",
     "case": "a whole case against the bare loops it cannot avoid",
 }
 
