@@ -74,14 +74,23 @@ def _rows(one: Drilled) -> list[Row]:
     counted = f"{score['caught']} of {score['effective']} caught"
     named = f"{score['named']} of {score['with_layer']} named"
     return [
-        _row(one, "faults missed", 100.0 - (score["percent"] or 0.0), "%", 5.0, counted),
-        _row(one, "wrong layer", 100.0 - (score["named_percent"] or 0.0), "%", 5.0, named),
-        _row(one, "false alarms", len(alarms["false_alarms"]), "", 0.0, f"{alarms['runs']} reruns"),
-        _row(one, "drill", seconds, "s", float("inf"), f"{len(found['cases'])} case"),
+        _row(one, "faults missed", 100.0 - (score["percent"] or 0.0), "%", limit=5.0, note=counted),
+        _row(
+            one, "wrong layer", 100.0 - (score["named_percent"] or 0.0), "%", limit=5.0, note=named
+        ),
+        _row(
+            one,
+            "false alarms",
+            len(alarms["false_alarms"]),
+            "",
+            limit=0.0,
+            note=f"{alarms['runs']} reruns",
+        ),
+        _row(one, "drill", seconds, "s", limit=float("inf"), note=f"{len(found['cases'])} case"),
     ]
 
 
-def _row(one: Drilled, what: str, ours: float, unit: str, limit: float, note: str) -> Row:
+def _row(one: Drilled, what: str, ours: float, unit: str, *, limit: float, note: str) -> Row:
     return Row(
         bench="drill",
         what=f"{one.spec}: {what}",
