@@ -25,12 +25,16 @@ gate: $(VENV)/.installed-run ## run the specs of specs/ against the committed ba
 test: $(VENV)/.installed-dev ## run the test suite
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadscope $(ARGS)
 
-lint: $(VENV)/.installed-dev ## style, types, import rules, specs and schema
+lint: $(VENV)/.installed-dev ## style, types, import rules, specs, schema and workflows
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/gate lint $(SPECS)
+	$(BIN)/actionlint -shellcheck $(BIN)/shellcheck -pyflakes=
+	$(BIN)/zizmor --offline --quiet --no-progress .github
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-actions .github/actions/*/action.yml
 	@$(BIN)/gate schema --write | tee /dev/stderr | grep -q 'up to date$$' \
 	  || { echo 'the published schema was out of date and is renewed now: commit it' >&2; exit 1; }
 
