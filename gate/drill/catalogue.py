@@ -62,6 +62,7 @@ _WEIGHTS = _family(
         ("bias_dropped", "the bias lost", (_N, _L), {}),
         ("bias_scaled", "the bias stored for an input scale half as large", (_N, _L), {}),
         ("channels_swapped", "two output channels exchanged", (_N, _L), {}),
+        ("gates_reordered", "two gates of a recurrent cell exchanged", (_N, _L), {}),
         ("kernel_flipped", "kernels mirrored: correlation taken for convolution", (_N, _L), {}),
         ("weight_zero_point_off", "the zero point of the weights off by one", (_N, _L), {}),
         ("weight_scale_nan", "one scale of the weights is NaN", (_N, _L), {}),

@@ -238,12 +238,13 @@ def layout_at_input(edit: Edit, place: Whole, rng: Rng) -> str:
 
 @at(lambda edit: [n for n in nodes(edit) if n.node.op_type in ("Add", "QLinearAdd")])
 def residual_dropped(edit: Edit, place: Node, rng: Rng) -> str:
-    """Only one of two summed tensors goes on."""
+    """Only one of two summed tensors goes on; the one that others read as well is left out."""
     node = place.node
     second = 3 if node.op_type == "QLinearAdd" else 1
     if edit.is_fixed(node.input[0]) or edit.is_fixed(node.input[second]):
         raise NotHere("it adds a constant")
-    kept = int(rng.integers(2))
+    users = [_users(edit, node.input[i]) for i in (0, second)]
+    kept = int(rng.integers(2)) if users[0] == users[1] else int(users[0] > users[1])
     if kept:
         for offset in range(3 if second == 3 else 1):
             node.input[offset] = node.input[second + offset]
@@ -254,6 +255,15 @@ def residual_dropped(edit: Edit, place: Node, rng: Rng) -> str:
         del node.input[1:]
     edit.prune()
     return f"only its {'second' if kept else 'first'} term is left"
+
+
+def _users(edit: Edit, tensor: str) -> int:
+    """How often a value is read, dequantized or as it is stored."""
+    maker = edit.producer(tensor)
+    found = len(edit.readers(tensor))
+    if maker is not None and maker.op_type in ops.DEQUANTIZE:
+        found = max(found, len(edit.readers(maker.input[0])))
+    return found
 
 
 def _activations(edit: Edit) -> list[Node | Stored]:

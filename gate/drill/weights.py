@@ -125,6 +125,20 @@ def channels_swapped(edit: Constants, weight: Weight, rng: Rng) -> str:
 
 
 @at(weights, state_weights)
+def gates_reordered(edit: Constants, weight: Weight, rng: Rng) -> str:
+    """Second and third gate exchanged: torch keeps them as i f g o, ONNX as i o f c."""
+    del rng
+    if weight.op != "LSTM":
+        raise NotHere("it has no gates")
+    blocks = np.arange(weight.channels(edit)).reshape(4, -1)
+    order = blocks[[0, 2, 1, 3]].reshape(-1)
+    weight.put_codes(edit, np.take(edit.need(weight.codes), order, axis=weight.channel_axis))
+    if weight.per_channel(edit):
+        weight.put_scale(edit, edit.need(weight.scale).reshape(-1)[order])
+    return "second and third gate exchanged"
+
+
+@at(weights, state_weights)
 def weight_transposed(edit: Constants, weight: Weight, rng: Rng) -> str:
     """Input and output channels exchanged where there are as many."""
     del rng

@@ -75,10 +75,10 @@ PLANTED = {
     "int4": ("down.conv", ("layers", "sqnr"), "down.conv"),
     "weight_scale_nan": ("down.conv", ("layers", "qparams"), "down.conv"),
     # Behind the last layer, whose own output is right: no layer is to blame.
-    "output_nan": ("", ("numerical", "outputs"), None),
+    "output_nan": (None, ("numerical", "outputs"), None),
     # The layer that cuts is one that the baseline does not have.
-    "output_shape": ("", ("layers", "layer_contract"), "cut"),
-    "file_doubled": ("", ("device", "size"), None),
+    "output_shape": (None, ("layers", "layer_contract"), "cut"),
+    "float_weights_kept": (None, ("device", "size"), None),
 }
 
 
