@@ -23,7 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "name the layer that is at fault, save it, find what must stay in float",
     ),
     "lint": ("gate.cli.lint", "check spec files"),
-    "baseline": ("gate.cli.baseline", "update, show, diff, verify or prune baselines"),
+    "baseline": ("gate.cli.baseline", "update, show, diff, log, verify or prune baselines"),
     "drill": ("gate.cli.drill", "plant faults into candidates: would the specs notice?"),
     "tune-tolerances": (
         "gate.cli.tune_tolerances",
