@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
 WIDTH, HEIGHT = 540.0, 58.0
+_TINY = 48
 _LEAST = 3.0
 """Pixels that even a single sample gets, so that it is seen."""
 
@@ -33,6 +35,8 @@ class FlipCard:
     source: str
     """A data URI, or empty."""
     alt: str
+    tiny: bool
+    """Whether the picture has so few pixels that smoothing would blur it away."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +81,7 @@ def answers(seen: Observation, flips: Flips | None, *, pictures: bool) -> Answer
                 candidate=flip.candidate,
                 word="lost" if flip.lost else "gained",
                 source=f"data:image/png;base64,{flip.png}" if flip.png and pictures else "",
+                tiny=flip.png is not None and _width(flip.png) < _TINY,
                 alt=f"input of sample {flip.sample}, class {flip.label}",
             )
             for flip in kept
@@ -84,6 +89,11 @@ def answers(seen: Observation, flips: Flips | None, *, pictures: bool) -> Answer
         cards_left_out=max(0, flipped - len(kept)) if kept else 0,
         note=note,
     )
+
+
+def _width(png: str) -> int:
+    """Pixels in a row, from a PNG's header."""
+    return int.from_bytes(base64.b64decode(png[:32])[16:20], "big")
 
 
 def _bar(counts: list[int], total: int) -> Markup:

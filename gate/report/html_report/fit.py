@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from gate.core.verdict import Verdict
@@ -25,15 +25,18 @@ class Budget:
         self.left -= size
         return True
 
-    def prefix(self, parts: Sequence[str], *, limit: int) -> int:
-        """How many parts from the first fit into ``limit``; those are spent."""
+    def prefix(self, parts: Iterable[str], *, limit: int) -> list[str]:
+        """The first parts, as many as fit into ``limit`` bytes; those are spent, and no more are
+        asked for."""
+        kept: list[str] = []
         spent = 0
-        for index, part in enumerate(parts):
+        for part in parts:
             size = len(part.encode())
             if spent + size > limit or not self.take(size):
-                return index
+                break
             spent += size
-        return len(parts)
+            kept.append(part)
+        return kept
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,16 +48,21 @@ class Fitted:
     """One a case, in the order given."""
 
 
-def fitted_sections(ordered: Sequence[Verdict], section: Section, budget: Budget) -> Fitted:
-    """Give every case as much as fits, in rounds: checks for all (the worst first), then layers for
-    all, then pictures. A round ends at the first case that does not fit, so that no milder case
-    shows more than a worse one."""
+def fitted_sections(
+    ordered: Sequence[Verdict], section: Section, budget: Budget, *, urgent: int
+) -> Fitted:
+    """Give every case as much as fits: all if that is possible, else in rounds.
+
+    The first ``urgent`` cases get their checks and layers, then the others their checks, then
+    pictures and layers follow. A round ends at the first case that does not fit, so that no milder
+    case shows more than a worse one.
+    """
     written = _Written(ordered, section)
     sizes = 0
     for index in range(len(ordered)):
         sizes += written.size(index, Level.FULL)
         if sizes > budget.left:
-            levels = _levels(len(ordered), written, budget)
+            levels = _levels(len(ordered), urgent, written, budget)
             break
     else:
         budget.take(sizes)
@@ -83,10 +91,18 @@ class _Written:
         return len(self.text(index, level).encode())
 
 
-def _levels(cases: int, written: _Written, budget: Budget) -> list[Level]:
+def _levels(cases: int, urgent: int, written: _Written, budget: Budget) -> list[Level]:
     levels = [Level.ROW] * cases
-    for level in (Level.CHECKS, Level.LAYERS, Level.FULL):
-        for index in range(cases):
+    bad, mild = range(urgent), range(urgent, cases)
+    for which, level in (
+        (bad, Level.CHECKS),
+        (bad, Level.LAYERS),
+        (mild, Level.CHECKS),
+        (bad, Level.FULL),
+        (mild, Level.LAYERS),
+        (mild, Level.FULL),
+    ):
+        for index in which:
             fits = levels[index] == level - 1 and budget.take(
                 written.size(index, level) - written.size(index, levels[index])
             )

@@ -63,7 +63,7 @@ def gauge(readings: Sequence[Reading], *, op: Op, unit: str, status: Status) -> 
     if main.low is not None and main.high is not None:
         parts += _whisker(axis, main.low, main.high)
     if main.baseline is not None:
-        parts.append(_diamond(axis(main.baseline)))
+        parts.append(_flag(axis(main.baseline)))
     parts.append(_value(axis(main.value), status))
     return svg.drawing(
         WIDTH, HEIGHT, parts, label=_spoken(readings, op, unit, shared=shared), class_="gauge"
@@ -78,7 +78,7 @@ def _bar(axis: Scale, bound: float, op: Op) -> Iterator[Markup]:
         yield svg.tag(
             "rect", x=start, y=_AXIS - 4, width=max(end - start, 0.0), height=8, class_="g-in"
         )
-    yield svg.line(at, _AXIS - 10, at, _AXIS + 10, "g-bound")
+    yield svg.line(at, _AXIS - 9, at, _AXIS + 10, "g-bound")
 
 
 def _others(axis: Scale, others: Sequence[Reading]) -> Iterator[Markup]:
@@ -112,9 +112,8 @@ def _whisker(axis: Scale, low: float, high: float) -> Iterator[Markup]:
     )
 
 
-def _diamond(x: float) -> Markup:
-    points = f"{svg.number(x)},{_AXIS - 8:g} {svg.number(x + 8)},{_AXIS:g} {svg.number(x)},{_AXIS + 8:g} {svg.number(x - 8)},{_AXIS:g}"
-    return svg.tag("polygon", points=points, class_="g-base")
+def _flag(x: float) -> Markup:
+    return svg.tag("path", d=f"M{svg.number(x)} {_AXIS - 6:g}l-5-8h10z", class_="g-base")
 
 
 def _value(x: float, status: Status) -> Markup:

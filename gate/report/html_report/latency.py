@@ -1,32 +1,28 @@
-"""Latencies of both sides, drawn: how they are spread, and how they compare round by round."""
+"""Latencies of all sides: what is drawn of them, and their figures."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from statistics import median
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gate.core.observation import TimingObserved
+from gate.core.observation import Observation, TimingObserved
 from gate.core.verdict import Verdict
+from gate.judge.rounds import Against, Sets, launch_sets, ratio, timing_fault
 from gate.judge.wording import count
+from gate.metrics.sequential import log_ratios
 from gate.metrics.timing import NS_PER_MS, contention, percentile_ms
 from gate.report.format import quantity
-from gate.report.html_report import svg
-from gate.report.html_report.scale import Scale, fitted
+from gate.report.html_report.latency_drawings import Rounds, rounds, spread
 
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-WIDTH = 540.0
-_SPREAD_HEIGHT, _RATIO_HEIGHT = 176.0, 150.0
-_LEFT, _RIGHT = 76.0, 14.0
-_BINS = 48
 _SHOWN_PERCENTILE = 98.0
-"""Rare slow rounds beyond this percentile (of both sides) would squeeze the rest; they are counted."""
+"""Rare slow runs beyond this percentile (of both sides) would squeeze the rest; they are counted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,158 +30,107 @@ class Latency:
     """Drawings and figures of one case's timing."""
 
     spread: Markup
-    ratio: Markup
+    rounds: tuple[Markup, ...]
+    """Round by round: against the reference, and against the baseline's own artifact where it ran."""
     rows: tuple[tuple[str, ...], ...]
     """(side, minimum, p50, p90, p99, CPU share of wall time)."""
     launches: tuple[tuple[str, ...], ...]
-    """(launch, rounds, median of the reference, of the candidate, median speed-up); where there are several."""
-    batch: int
-    rounds: int
-    beyond: str
+    """(launch, rounds, speed-up, change against the base or empty); where there are several."""
+    has_base: bool
+    summary: str
+    notes: tuple[str, ...]
 
 
-def latency(timing: TimingObserved | None, verdict: Verdict) -> Latency | None:
-    """Draw the rounds; None where there are none, or they are no pairs."""
-    if timing is None or not timing.candidate_wall_ns:
+def latency(seen: Observation, verdict: Verdict) -> Latency | None:
+    """Draw the runs; None where none was timed or the times are unsound, which the checks say."""
+    timing = seen.timing
+    if timing is None or timing_fault(timing):
         return None
-    reference, candidate = timing.reference_wall_ns, timing.candidate_wall_ns
-    if len(reference) != len(candidate) or min(*reference, *candidate) <= 0:
-        return None
-    ms = [[ns / NS_PER_MS for ns in side] for side in (reference, candidate)]
+    ms = [_ms(timing.reference_wall_ns), _ms(timing.candidate_wall_ns)]
     limit = float(np.percentile(ms[0] + ms[1], _SHOWN_PERCENTILE))
     limit = max(limit, median(ms[0]), median(ms[1]))
-    beyond = [sum(value > limit for value in side) for side in ms]
-    said = [
-        f"{count(n, 'round')} of the {name}"
-        for name, n in zip(("reference", "candidate"), beyond, strict=True)
-        if n
+    threads = seen.environment.threads
+    sets = {against: launch_sets(timing, against, threads=threads) for against in Against}
+    drawn = [
+        rounds(_rounds(seen, verdict, against, found))
+        for against, found in sets.items()
+        if found is not None
     ]
     return Latency(
-        spread=_spread(ms[0], ms[1], limit),
-        ratio=_ratio(timing, verdict),
-        rows=(
-            _figures("reference", reference, timing.reference_cpu_ns),
-            _figures("candidate", candidate, timing.candidate_cpu_ns),
-        ),
-        launches=_launches(timing),
-        batch=timing.batch,
-        rounds=len(candidate),
-        beyond=f"Not drawn: {' and '.join(said)} above {quantity(limit, 'ms')}." if said else "",
+        spread=spread(ms[0], ms[1], limit),
+        rounds=tuple(drawn),
+        rows=tuple(_rows(timing)),
+        launches=_launches(sets[Against.REFERENCE], sets[Against.BASE]),
+        has_base=sets[Against.BASE] is not None,
+        summary=_summary(timing),
+        notes=tuple(note for note in (_beyond(ms, limit), timing.base_note) if note),
     )
 
 
-def _spread(a: Sequence[float], b: Sequence[float], limit: float) -> Markup:
-    """Two histograms back to back on one axis, medians marked."""
-    low = min(*a, *b)
-    shown = [[v for v in side if v <= limit] for side in (a, b)]
-    axis = fitted([low, limit], _LEFT, WIDTH - _RIGHT, margin=0.03)
-    pixels = np.linspace(axis.start, axis.end, _BINS + 1)
-    counts = [np.histogram([axis(v) for v in side], bins=pixels)[0] for side in shown]
-    most = max(1, int(max(c.max() for c in counts)))
-    middle, reach = 74.0, 50.0
-    parts: list[Markup] = []
-    for side, sign, name in ((0, -1, "a"), (1, 1, "b")):
-        bars = "".join(
-            f"M{svg.number(left)} {middle:g}v{svg.number(sign * reach * n / most)}"
-            f"h{svg.number(right - left)}V{middle:g}z"
-            for (left, right), n in zip(
-                pairwise(pixels.tolist()), counts[side].tolist(), strict=True
-            )
-            if n
-        )
-        parts.append(svg.tag("path", d=bars, class_=f"l-{name}"))
-    parts.append(svg.line(axis.start, middle, axis.end, middle, "p-grid"))
-    for taken, name, top, at in (
-        (a, "a", middle - reach - 4, middle - reach - 8),
-        (b, "b", middle, middle + reach + 15),
-    ):
-        x = axis(median(taken))
-        parts.append(svg.line(x, top, x, top + reach + 4, f"l-{name}-mid"))
-        anchor = "start" if x < WIDTH * 0.75 else "end"
-        label = f"median {quantity(median(taken), 'ms')}"
-        parts.append(svg.text(x, at, label, class_="p-label", anchor=anchor))
-    parts.append(svg.text(4, middle - 20, "reference", class_="p-text"))
-    parts.append(svg.text(4, middle + 28, "candidate", class_="p-text"))
-    parts += _axis(axis, middle + reach + 24, "ms")
-    label = (
-        f"wall time of a run: reference median {quantity(median(a), 'ms')}, "
-        f"candidate median {quantity(median(b), 'ms')}"
+def _rounds(seen: Observation, verdict: Verdict, against: Against, sets: Sets) -> Rounds:
+    """The ratios of one comparison, launch by launch."""
+    found = ratio(seen, against)
+    base = against is Against.BASE
+    one_thread = seen.environment.threads == 1
+    logs = [log_ratios(launch).tolist() for launch in sets.all]
+    if base:
+        values = [[100.0 * (np.exp(d) - 1.0) for d in launch] for launch in logs]
+        title = "change of the time of a round against the baseline's own artifact"
+        interval = None
+        if found is not None and found.low is not None and found.high is not None:
+            interval = (100.0 * (found.low - 1.0), 100.0 * (found.high - 1.0))
+        bounds: list[float] = []
+    else:
+        values = [[float(np.exp(-d)) for d in launch] for launch in logs]
+        title = "reference time / candidate time of a round, above 1 is faster"
+        interval = None
+        if found is not None and found.low is not None and found.high is not None:
+            interval = (1.0 / found.high, 1.0 / found.low)
+        bounds = [c.bound for c in verdict.checks if c.rule == "speedup" and c.bound is not None]
+    clock = "CPU time" if one_thread or base else "wall time"
+    return Rounds(
+        launches=values,
+        unit="%" if base else "x",
+        none=0.0 if base else 1.0,
+        title=f"{title} ({clock})",
+        interval=interval,
+        bounds=sorted(set(bounds)),
+        confirming=len(sets.first) if sets.second else None,
     )
-    return svg.drawing(WIDTH, _SPREAD_HEIGHT, parts, label=label, class_="spread")
 
 
-def _axis(axis: Scale, at: float, unit: str) -> Iterator[Markup]:
-    yield svg.line(axis.start, at, axis.end, at, "p-axis")
-    for tick in axis.ticks(6):
-        x = axis(tick)
-        yield svg.line(x, at, x, at + 4, "p-axis")
-        yield svg.text(x, at + 17, quantity(tick, unit), class_="p-text", anchor="middle")
+def _ms(wall: Sequence[int]) -> list[float]:
+    return [ns / NS_PER_MS for ns in wall]
 
 
-def _ratio(timing: TimingObserved, verdict: Verdict) -> Markup:
-    """Speed-up of each round in the order they were taken, with median, interval and bounds."""
-    ratios = [
-        a / b for a, b in zip(timing.reference_wall_ns, timing.candidate_wall_ns, strict=True)
+def _beyond(ms: Sequence[Sequence[float]], limit: float) -> str:
+    said = [
+        f"{count(n, 'run')} of the {name}"
+        for name, side in zip(("reference", "candidate"), ms, strict=True)
+        if (n := sum(value > limit for value in side))
     ]
-    checks = [c for c in verdict.checks if c.rule == "speedup" and c.measurement is not None]
-    bounds = sorted({c.bound for c in checks if c.bound is not None})
-    interval = next(
-        (
-            (m.low, m.high)
-            for c in checks
-            if (m := c.measurement) is not None and m.low is not None and m.high is not None
-        ),
-        None,
-    )
-    top, bottom = 20.0, 118.0
-    # A round that was disturbed on one side alone must not flatten the others.
-    shown = np.percentile(ratios, [1.0, 99.0]).tolist() if len(ratios) >= 20 else ratios
-    y = fitted([*shown, *bounds, *(interval or ()), 1.0], bottom, top, margin=0.06)
-    step = (WIDTH - _LEFT - _RIGHT) / len(ratios)
-    parts: list[Markup] = []
-    if interval is not None:
-        edge = y(interval[1])
-        parts.append(
-            svg.tag(
-                "rect",
-                x=_LEFT,
-                y=edge,
-                width=WIDTH - _LEFT - _RIGHT,
-                height=max(1.0, y(interval[0]) - edge),
-                class_="l-interval",
-            )
-        )
-    for tick in y.ticks(4):
-        parts.append(svg.line(_LEFT, y(tick), WIDTH - _RIGHT, y(tick), "p-grid"))
-        label = quantity(tick, "x")
-        parts.append(svg.text(_LEFT - 6, y(tick) + 4, label, class_="p-text", anchor="end"))
-    parts.append(svg.line(_LEFT, y(1.0), WIDTH - _RIGHT, y(1.0), "l-one"))
-    parts += [svg.line(_LEFT, y(b), WIDTH - _RIGHT, y(b), "p-bound") for b in bounds]
-    places = [_LEFT + (i + 0.5) * step for i in range(len(ratios))]
-    size = 2.2 if len(ratios) <= 200 else 1.4
-    turn = f"a{size} {size} 0 1 0 "
-    dots = "".join(
-        f"M{svg.number(x - size)} {svg.number(y(r))}{turn}{svg.number(2 * size)} 0"
-        f"{turn}-{svg.number(2 * size)} 0z"
-        for x, r in zip(places, ratios, strict=True)
-    )
-    parts.append(svg.tag("path", d=dots, class_="p-good"))
-    parts.append(svg.line(_LEFT, y(median(ratios)), WIDTH - _RIGHT, y(median(ratios)), "l-mid"))
-    parts += [
-        svg.line(_LEFT + i * step, top, _LEFT + i * step, bottom, "l-launch")
-        for i in range(1, len(timing.launch))
-        if timing.launch[i] != timing.launch[i - 1]
+    return f"not drawn: {' and '.join(said)} above {quantity(limit, 'ms')}" if said else ""
+
+
+def _summary(timing: TimingObserved) -> str:
+    runs = len(timing.candidate_wall_ns)
+    parts = [f"{count(runs, 'run')} of each side in turns", f"batch {timing.batch}"]
+    launches = len(set(timing.launch))
+    if launches:
+        parts.insert(1, f"in {launches} fresh process{'' if launches == 1 else 'es'}")
+    if timing.confirming_from is not None:
+        parts.append("a second set was taken to confirm the first")
+    return ", ".join(parts)
+
+
+def _rows(timing: TimingObserved) -> list[tuple[str, ...]]:
+    sides = [
+        ("reference", timing.reference_wall_ns, timing.reference_cpu_ns),
+        ("candidate", timing.candidate_wall_ns, timing.candidate_cpu_ns),
     ]
-    parts.append(svg.text(4, 12, "reference / candidate (x), above 1 is faster", class_="p-text"))
-    middle = (_LEFT + WIDTH - _RIGHT) / 2
-    title = "rounds in the order they were taken"
-    if timing.launch:
-        title += "; a dotted line parts two launches"
-    parts.append(svg.text(middle, bottom + 20, title, class_="p-text", anchor="middle"))
-    spoken = f"speed-up of {count(len(ratios), 'round')}, median {quantity(median(ratios), 'x')}"
-    if interval is not None:
-        spoken += f", interval {quantity(interval[0], 'x')} to {quantity(interval[1], 'x')}"
-    return svg.drawing(WIDTH, _RATIO_HEIGHT, parts, label=spoken, class_="ratio")
+    if timing.base_wall_ns:
+        sides.append(("baseline's artifact", timing.base_wall_ns, timing.base_cpu_ns))
+    return [_figures(name, wall, cpu) for name, wall, cpu in sides]
 
 
 def _figures(name: str, wall: Sequence[int], cpu: Sequence[int]) -> tuple[str, ...]:
@@ -198,22 +143,16 @@ def _figures(name: str, wall: Sequence[int], cpu: Sequence[int]) -> tuple[str, .
     )
 
 
-def _launches(timing: TimingObserved) -> tuple[tuple[str, ...], ...]:
-    if len(set(timing.launch)) < 2 or len(timing.launch) != len(timing.candidate_wall_ns):
+def _launches(reference: Sets | None, base: Sets | None) -> tuple[tuple[str, ...], ...]:
+    if reference is None or len(reference.all) < 2:
         return ()
+    others = base.all if base is not None else (None,) * len(reference.all)
     rows = []
-    for launch in dict.fromkeys(timing.launch):
-        mine = [i for i, at in enumerate(timing.launch) if at == launch]
-        a = [timing.reference_wall_ns[i] for i in mine]
-        b = [timing.candidate_wall_ns[i] for i in mine]
-        factor = median(x / y for x, y in zip(a, b, strict=True))
-        rows.append(
-            (
-                str(launch + 1),
-                str(len(mine)),
-                quantity(median(a) / NS_PER_MS, "ms"),
-                quantity(median(b) / NS_PER_MS, "ms"),
-                quantity(factor, "x"),
-            )
-        )
+    for number, (launch, other) in enumerate(zip(reference.all, others, strict=True), start=1):
+        d = log_ratios(launch)
+        change = ""
+        if other is not None:
+            change = f"{100.0 * (np.exp(np.median(log_ratios(other))) - 1.0):+.2g} %"
+        factor = quantity(float(np.exp(-np.median(d))), "x")
+        rows.append((str(number), str(len(d)), factor, change))
     return tuple(rows)

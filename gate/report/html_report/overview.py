@@ -172,7 +172,7 @@ def gauge_legend() -> list[tuple[Markup, str]]:
     return [
         (
             gauge([reading], op=Op.GE, unit="dB", status=Status.PASS),
-            "disc: measured, with its interval; diamond: baseline; upright line: bound; the solid side is allowed",
+            "disc: measured, with its interval; triangle: baseline; upright line: bound; the solid side is allowed",
         ),
         (
             gauge([failed], op=Op.GE, unit="dB", status=Status.FAIL),

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -72,9 +73,12 @@ def render(
     ordered = sorted(verdicts, key=lambda verdict: SEVERITY.index(outcome(verdict)))
     opened = {id(v) for v in [v for v in ordered if outcome(v) not in _CALM][:_OPEN]}
 
-    def row(verdict: Verdict, *, linked: bool) -> str:
-        anchor = anchors[id(verdict)] if linked else ""
-        return str(macros.row(overview.row_view(verdict, by_id.get(verdict.case_id), anchor)))  # type: ignore[attr-defined]
+    views: list[overview.RowView] = []
+
+    def row(verdict: Verdict) -> str:
+        view = overview.row_view(verdict, by_id.get(verdict.case_id), anchors[id(verdict)])
+        views.append(view)
+        return str(macros.row(view))  # type: ignore[attr-defined]
 
     def section(verdict: Verdict, level: Level) -> str:
         view = case_view(
@@ -93,13 +97,14 @@ def render(
         )
 
     frame = len(page((), (), ["x" * 1000]).encode())
-    rows = [row(verdict, linked=True) for verdict in ordered]
     budget = Budget(max_bytes - frame)
-    kept = budget.prefix(rows, limit=int((max_bytes - frame) * _ROW_SHARE))
-    fitted = fitted_sections(ordered[:kept], section, budget)
+    rows = budget.prefix(map(row, ordered), limit=int((max_bytes - frame) * _ROW_SHARE))
+    kept = len(rows)
+    urgent = sum(outcome(verdict) not in _CALM for verdict in ordered[:kept])
+    fitted = fitted_sections(ordered[:kept], section, budget, urgent=urgent)
     shown = [
-        rows[i] if fitted.levels[i] > Level.ROW else row(ordered[i], linked=False)
-        for i in range(kept)
+        text if level > Level.ROW else str(macros.row(replace(view, anchor="")))  # type: ignore[attr-defined]
+        for text, view, level in zip(rows, views, fitted.levels, strict=False)
     ]
     notices = _notices(ordered, kept, fitted.levels, max_bytes)
     return page(shown, fitted.sections, notices)

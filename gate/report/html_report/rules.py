@@ -53,6 +53,8 @@ class RuleRow:
     measured: str
     interval: str
     demanded: str
+    filled: str
+    """The bound as a number, where it is counted from something; empty where it is one as written."""
     where: str
     """Place in the spec."""
     baseline: str
@@ -150,7 +152,8 @@ def _row(group: list[Check], expected: frozenset[int]) -> RuleRow:
         subject=_subjects(group, decider, len(bad)),
         measured=one.measured,
         interval=interval,
-        demanded=one.demanded,
+        demanded=one.demanded.partition(" (")[0] if tolerance is not None else one.demanded,
+        filled=one.demanded.partition(" (")[2].removesuffix(")") if tolerance is not None else "",
         where=str(tolerance.where) if tolerance is not None and tolerance.where else "",
         baseline=one.baseline,
         remark=one.remark if len(group) == 1 or not bad else "",
