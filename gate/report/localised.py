@@ -17,6 +17,9 @@ from gate.run.localise import Localised, Sensitivity
 from gate.run.reproductions import shown
 
 _LAYERS_SHOWN = 12
+_PAIRS_SHOWN = 5
+_WHY = 200
+"""Characters of a quantizer's refusal."""
 
 
 def as_text(result: CaseResult, verdict: Verdict, answer: Localised | str) -> str:
@@ -80,6 +83,7 @@ def _plain(ranked: Sensitivity) -> dict[str, JsonValue]:
             {"layer": g.layer, "gain_db": g.gain_db, "isolated_sqnr_db": g.isolated_sqnr_db}
             for g in found.ranking
         ],
+        "joint": [{"layers": [one, other], "gain_db": db} for one, other, db in found.joint],
         "refused": dict(found.refused),
         "keep_float": list(found.kept) if found.kept is not None else None,
         "sqnr_db_with": found.best.sqnr_db,
@@ -127,7 +131,11 @@ def _sensitivity(ranked: Sensitivity) -> list[str]:
             colalign=("left", "right", "right"),
         ),
     ]
-    lines += [one_line(f"{layer}: {why}") for layer, why in found.refused.items()]
+    lines += [
+        f"{one} and {other}: {gain:+.2f} dB together"
+        for one, other, gain in found.joint[:_PAIRS_SHOWN]
+    ]
+    lines += [one_line(f"{layer}: {why}"[:_WHY]) for layer, why in found.refused.items()]
     if ranked.fragment:
         kept = found.kept or ()
         checked = "checked on all samples" if ranked.verified else "does NOT pass"

@@ -8,9 +8,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
+SINGLES_SHARE = 0.4
+"""Of the budget, for layers one by one."""
 RANKING_SHARE = 0.6
-"""Of the budget: what is left is for finding and checking the smallest set."""
+"""Of the budget, for those and for pairs: what is left is for finding the smallest set."""
+JOINT_SHARE = 0.02
+"""Of the whole noise power, that a pair must take away beyond what its layers do one by one to be
+taken together: a tensor between two layers is in integers until both are in float."""
 
 Kept = tuple[str, ...]
 """Layers in float, in the order in which they were given."""
@@ -52,6 +58,8 @@ class Found:
     out_of_time: bool
     tried: int
     """Candidates made."""
+    joint: tuple[tuple[str, str, float], ...] = ()
+    """Pairs of layers that gain (in dB) only together."""
     refused: Mapping[str, str] = field(default_factory=dict)
     """Layer -> why no candidate could be made with it in float."""
 
@@ -65,7 +73,8 @@ class Search:
 
     Args:
         measure: makes a candidate with these layers in float and measures it; raises RefusedError.
-        layers: layers that can be kept in float -> isolated SQNR in dB, or None where unknown.
+        layers: layers that can be kept in float, in order of execution -> isolated SQNR in dB, or
+            None where unknown.
         budget_seconds: wall time for all of it.
         say: told what is being done.
     """
@@ -97,7 +106,8 @@ class Search:
         """
         start = self._quality(())
         ranking = self._rank(start)
-        kept = () if start.passes else self._grow([gain.layer for gain in ranking])
+        joint = () if start.passes else self._pairs(start, ranking)
+        kept = () if start.passes else self._grow(_order(ranking, joint))
         if kept:
             kept = self._shrink(kept, ranking)
         best = max(self._seen.values(), key=lambda quality: quality.sqnr_db)
@@ -108,17 +118,16 @@ class Search:
             best=self._seen[frozenset(kept)] if kept is not None else best,
             out_of_time=not self._time(1.0),
             tried=len(self._seen),
+            joint=joint,
             refused=self._refused,
         )
 
     def _rank(self, start: Quality) -> list[Gain]:
-        known = sorted(
-            self._layers, key=lambda n: (self._layers[n] is None, self._layers[n] or 0.0)
-        )
+        known = sorted(self._layers, key=self._alone)
         gains: list[Gain] = []
         for place, layer in enumerate(known):
             gain: float | None = None
-            if self._time(RANKING_SHARE):
+            if self._time(SINGLES_SHARE):
                 self._say(f"{place + 1}/{len(known)} {layer} in float")
                 try:
                     gain = self._quality((layer,)).sqnr_db - start.sqnr_db
@@ -129,6 +138,28 @@ class Search:
         # Stable: those that were not measured stay in order of their isolated errors, before those
         # that are known to gain nothing.
         return sorted(gains, key=lambda g: -(g.gain_db if g.gain_db is not None else 0.0))
+
+    def _pairs(self, start: Quality, ranking: Sequence[Gain]) -> tuple[tuple[str, str, float], ...]:
+        """Neighbours that gain more together than one by one, the worst by themselves first."""
+        single = {g.layer: max(_removed(g.gain_db or 0.0), 0.0) for g in ranking}
+        inside = [layer for layer in self._layers if layer in single]
+        found = []
+        for pair in sorted(pairwise(inside), key=lambda two: min(map(self._alone, two))):
+            if not self._time(RANKING_SHARE):
+                break
+            self._say(f"{' and '.join(pair)} in float")
+            try:
+                gain = self._quality(pair).sqnr_db - start.sqnr_db
+            except RefusedError:
+                continue  # nothing else is left: too few layers for pairs
+            if _removed(gain) > single[pair[0]] + single[pair[1]] + JOINT_SHARE:
+                found.append((*pair, gain))
+        return tuple(sorted(found, key=lambda one: -one[2]))
+
+    def _alone(self, layer: str) -> tuple[bool, float]:
+        """Sorts the layers that are worst by themselves first, those of unknown errors last."""
+        value = self._layers[layer]
+        return value is None, value if value is not None else 0.0
 
     def _grow(self, order: Sequence[str]) -> Kept | None:
         """The shortest beginning of ``order`` that passes, by doubling and halving."""
@@ -185,3 +216,16 @@ class Search:
         """Whether one more candidate is likely to be done within this share of the budget."""
         spent = self._clock() - self._started
         return spent + self._longest <= share * self._budget
+
+
+def _removed(gain_db: float) -> float:
+    """Share of the noise power that a gain takes away; those of independent layers add up."""
+    return 1.0 - float(10.0 ** (-gain_db / 10.0))
+
+
+def _order(ranking: Sequence[Gain], joint: Sequence[tuple[str, str, float]]) -> list[str]:
+    """Layers in the order in which they are taken to float: by gain, pairs together."""
+    units = [((one, other), gain) for one, other, gain in joint]
+    units += [((g.layer,), g.gain_db if g.gain_db is not None else 0.0) for g in ranking]
+    units.sort(key=lambda unit: -unit[1])
+    return list(dict.fromkeys(layer for unit, _ in units for layer in unit))

@@ -18,6 +18,7 @@ BENCHES = {
     "startup": "command line, lint and pytest start-up",
     "accuracy": "exact error of the accuracy verdict against Wald's and Newcombe's intervals",
     "layers": "per-layer comparison against ONNX Runtime's qdq_loss_debug",
+    "localisation": "planted faults: how often isolated and cumulative errors name the layer",
     "scale": "plans of 10 000 cases and merges of as many results",
     "traces": "recorded latencies: usual methods against the paired, sequential decision",
     "latency": "live latency verdicts under busy loops",

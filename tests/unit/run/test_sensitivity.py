@@ -88,6 +88,20 @@ def test_what_is_not_needed_is_left_out_again() -> None:
     assert set(found.kept) == {"y", "z"}
 
 
+def test_two_layers_that_gain_only_together_are_found() -> None:
+    """A tensor between two layers is in integers until both are in float."""
+
+    def measure(kept: Kept) -> Quality:
+        sqnr = 10.0 + 20.0 * ("c" in kept and "d" in kept) - 0.5 * (("c" in kept) != ("d" in kept))
+        return Quality(sqnr_db=sqnr + 0.1 * ("a" in kept), passes=sqnr >= 26.0)
+
+    found = Search(
+        measure, dict.fromkeys("abcdef"), budget_seconds=60.0, say=lambda _: None, clock=Clock()
+    ).run()
+    assert found.kept == ("c", "d")
+    assert found.joint == (("c", "d", 20.0),)
+
+
 def test_no_set_is_said_to_be_none() -> None:
     found = search(90.0)[0].run()
     assert found.kept is None
@@ -111,11 +125,11 @@ def test_a_layer_that_no_candidate_can_do_without_is_told() -> None:
 
 def test_the_budget_is_kept_and_spent_on_the_worst_first() -> None:
     alone = {"a": 30.0, "b": 50.0, "c": None, "d": 10.0, "e": 20.0}
-    made, tried = search(28.0, budget=5.0, alone=alone)
+    made, tried = search(28.0, budget=10.0, alone=alone)
     found = made.run()
-    assert tried[:3] == [(), ("d",), ("e",)]
-    assert len(tried) <= 5
-    assert {g.layer for g in found.ranking if g.gain_db is None} == {"a", "b", "c"}
+    assert tried[:4] == [(), ("d",), ("e",), ("a",)]
+    assert len(tried) <= 10
+    assert {g.layer for g in found.ranking if g.gain_db is None} == {"b", "c"}
     assert found.out_of_time
 
 
