@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -155,6 +155,8 @@ def _table(planned: Plan, past: Mapping[str, Past], skips: Mapping[str, str | No
     lines = [tabulate(rows, headers=headers, disable_numparse=True)] if rows else []
     if told := certificate_lines(planned.cases, lambda case: _samples(case, past.get(case.id))):
         lines += ["", *told]
+    if told := rule_lines(planned.cases):
+        lines += ["", *told]
     if skipped := [f"  {name}: {reason}" for name, reason in skips.items() if reason]:
         lines += ["", "skipped here:", *skipped]
     if planned.not_applicable:
@@ -169,6 +171,28 @@ def _table(planned: Plan, past: Mapping[str, Past], skips: Mapping[str, str | No
         f"{count(len(planned.cases), 'case')}, {len(runnable)} run here; time {total}{rest}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def rule_lines(cases: Sequence[Case]) -> list[str]:
+    """What the table has no column for: probes, and which machines share a baseline."""
+    told: dict[str, list[str]] = {}
+    for case in cases:
+        if case.probes:
+            names = ", ".join(probe.name for probe in case.probes)
+            told.setdefault(f"probes: {names}", []).append(case.id)
+    lines = [f"{text} ({', '.join(ids)})" for text, ids in told.items()]
+    for spec, case in {case.spec_id: case for case in cases}.items():
+        rule = case.comparability
+        parts = [
+            f"{word} {', '.join(facts)}"
+            for word, facts in (("also by", rule.narrow), ("not by", rule.widen))
+            if facts
+        ]
+        if parts:
+            lines.append(f"environment of {spec}: baselines told apart {'; '.join(parts)}")
+        if case.on_improvement == "note":
+            lines.append(f"on_improvement of {spec}: better than the baseline is only noted")
+    return lines
 
 
 def _json(planned: Plan, past: Mapping[str, Past], skips: Mapping[str, str | None]) -> str:
@@ -194,7 +218,6 @@ def _json(planned: Plan, past: Mapping[str, Past], skips: Mapping[str, str | Non
                         "metric": tolerance.metric,
                         "subjects": tolerance.subjects,
                         "bound": tolerance.text,
-                        "mode": tolerance.mode.value,
                     }
                     for tolerance in case.tolerances
                 ],
@@ -204,6 +227,16 @@ def _json(planned: Plan, past: Mapping[str, Past], skips: Mapping[str, str | Non
                 ],
                 "evaluation": sample(case.data.evaluation),
                 "calibration": sample(case.data.calibration),
+                "probes": [
+                    {"name": probe.name, "bounds": {b.metric: b.text for b in probe.bounds}}
+                    for probe in case.probes
+                ],
+                "environment": {
+                    "narrow": list(case.comparability.narrow),
+                    "widen": list(case.comparability.widen),
+                },
+                "on_improvement": case.on_improvement,
+                "dropped": list(case.dropped),
                 "expected_failure": case.expected_failure,
                 "skipped": skips[case.id],
                 "seconds": _seconds(past, case),

@@ -101,7 +101,8 @@ class Live(Quiet):
                 self._progress.update(self._tasks[event.case_id], stage=f"waits: {event.reason}")
             case Said():
                 # Above the lines that come and go; a bracket is no markup.
-                self._progress.console.print(f"{event.case_id}: {event.text}", markup=False)
+                text = f"{event.case_id}: {event.text}"
+                self._progress.console.print(text, markup=False, highlight=False)
             case CaseFinished():
                 task = self._tasks.pop(event.result.case.id, None)
                 if task is not None:

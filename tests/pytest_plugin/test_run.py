@@ -180,3 +180,23 @@ def test_nothing_is_left_behind(project, tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(scratch))
     run(project, "-k", "good").assert_outcomes(passed=3, deselected=3)
     assert list(scratch.iterdir()) == []
+
+
+def test_an_inconclusive_tier_fails_and_is_skipped_where_allowed(project):
+    # So small a file grows by the scales; that is not what this is about.
+    small = "    - {when: {quantization: good}, drop: [device.size_reduction], because: tiny}\n"
+    edit(
+        project,
+        ('top1_drop: "< 50 pp"', 'top1_drop: {bound: "< 1 pp", mode: certify}'),
+        ("  overrides:\n", f"  overrides:\n{small}"),
+    )
+    result = run(project, "-k", "good and device")
+    result.assert_outcomes(failed=1, deselected=5)
+    text = result.stdout.str()
+    assert "INCONCLUSIVE: device: top1_drop" in text
+    assert "more samples needed for 90 % power" in text
+    assert "cannot be certified on 48 samples: it takes 299" in text
+    allowed = run(project, "-k", "good and device", "-rs", "--gate-allow-inconclusive")
+    allowed.assert_outcomes(skipped=1, deselected=5)
+    assert "inconclusive, which is allowed: device: top1_drop" in allowed.stdout.str()
+    assert allowed.ret == 0

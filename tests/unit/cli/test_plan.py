@@ -177,3 +177,42 @@ def test_the_latest_run_counts_and_unreadable_ones_are_counted(project: Path) ->
 )
 def test_durations(seconds: float | None, text: str) -> None:
     assert duration(seconds) == text
+
+
+DROPS = """\
+extends: base.yaml
+id: drops
+data: {evaluation: {source: sklearn-digits, samples: 200}}
+tolerances: {device: {top1_drop: ["< 1 pp", {bound: "< 2 pp", mode: certify}, "<= baseline + 1 pp"]}}
+"""
+
+
+def test_the_plan_says_how_many_samples_a_certificate_needs(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (project / "drops.yaml").write_text(DROPS)
+    assert main(["plan", "drops.yaml"]) == 0
+    out = capsys.readouterr().out
+    assert "samples that certify a drop, with 90 % power if there is none:" in out
+    (exact,) = [line for line in out.splitlines() if "< 1 pp" in line]
+    assert "at 2 % of flips" in exact
+    assert "4366 at 5 % of flips, 299 without any; there are 200: exact" in exact
+    (certify,) = [line for line in out.splitlines() if "< 2 pp" in line]
+    assert "149 without any; there are 200: certify (" in certify
+    assert main(["plan", "drops.yaml", "--json"]) == 0
+    case = json.loads(capsys.readouterr().out)["cases"][0]
+    assert [(c["bound"], c["mode"], c["least"]) for c in case["certificates"]] == [
+        ("< 1 pp", "exact", 299),
+        ("< 2 pp", "certify", 149),
+    ]
+
+
+def test_the_plan_warns_of_a_certificate_that_cannot_be_had(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (project / "drops.yaml").write_text(DROPS.replace("samples: 200", "samples: 148"))
+    assert main(["plan", "drops.yaml"]) == 0
+    assert "there are 148: certify, which cannot pass" in capsys.readouterr().out
+    (project / "drops.yaml").write_text(DROPS.replace(", samples: 200", ""))
+    assert main(["plan", "drops.yaml"]) == 0
+    assert "shows in the first run: auto" in capsys.readouterr().out

@@ -12,6 +12,7 @@ from gate.run.events import (
     CaseFinished,
     CaseStarted,
     Event,
+    Said,
     StageEntered,
     StageProgress,
     Waiting,
@@ -65,6 +66,16 @@ def test_a_terminal_shows_cases_and_stages(events: list[Event]) -> None:
             show(event)
     assert "[1/2] case/dyn@ort" in shown
     assert "numerical" in shown
+
+
+def test_what_a_worker_says_is_shown_everywhere(capsys: pytest.CaptureFixture[str]) -> None:
+    said = Said(case_id="a/b@c", text="[bold] cannot be certified")
+    for stream in (io.StringIO(), Terminal()):
+        show = Live(stream) if stream.isatty() else Plain(stream)
+        with show:
+            show(CaseStarted(case_id="a/b@c", index=0, total=1))
+            show(said)
+        assert "a/b@c: [bold] cannot be certified" in stream.getvalue()
 
 
 def test_the_display_fits_its_surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
