@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from gate.drill.base import Injection, NotHere
+from gate.drill.injector import Whole, at, whole
 from gate.drill.onnx_edit import Edit, Slot
 from gate.drill.saturation import saturate
-from gate.drill.sites import Node, Weight, Whole, at, nodes, weights, whole
+from gate.drill.sites import Node, Weight, nodes, weights
 from gate.drill.stored import (
     Reading,
     Stored,
@@ -121,7 +122,7 @@ def clipped_at_6(edit: Edit, one: Stored | Node, rng: Rng) -> str:
     low, high = one.real_range(edit)
     if low < 0:
         raise NotHere("it has no ReLU")
-    if high <= 6:
+    if high <= 6.01:  # a ReLU6 by now
         raise NotHere(f"it goes up to {high:.3g} only")
     one.put_range(edit, low, 6.0)
     return f"upper end {high:.3g} -> 6"

@@ -155,6 +155,8 @@ def run_faults(
         run = runs[result.case.id]
         own = by_case[run.case.id]
         restored = under_its_own_id(result, run.case)
+        if run.fault.silent:
+            restored = _of_the_same_data(restored, own.observation)
         yield outcome_of(
             run.fault,
             restored,
@@ -180,6 +182,15 @@ def under_its_own_id(result: CaseResult, case: Case) -> CaseResult:
     if observation is not None:
         observation = replace(observation, case_id=case.id)
     return replace(result, case=case, observation=observation)
+
+
+def _of_the_same_data(result: CaseResult, healthy: Observation) -> CaseResult:
+    """With the healthy run's digest of the data: a real gate whose preprocessing code has changed
+    would report that, and only the drill's cache must tell the samples apart."""
+    if result.observation is None:
+        return result
+    observation = replace(result.observation, data_digest=healthy.data_digest)
+    return replace(result, observation=observation)
 
 
 def run_cases(

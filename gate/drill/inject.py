@@ -20,7 +20,18 @@ _MODULES: Mapping[str, str] = {
 }
 
 # Faults whose injector stands elsewhere than in the module of their family.
-_ELSEWHERE: Mapping[str, str] = {}
+_ELSEWHERE: Mapping[str, str] = {
+    name: f"gate.drill.geometry:{name}"
+    for name in (
+        "layout_at_flatten",
+        "layout_at_input",
+        "output_shape",
+        "output_transposed",
+        "padding_shifted",
+        "padding_with_zero",
+        "stride_changed",
+    )
+}
 
 INJECTORS: Mapping[str, str] = {
     name: _ELSEWHERE.get(name, f"{_MODULES[fault.family]}:{name}") for name, fault in FAULTS.items()

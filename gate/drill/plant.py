@@ -95,7 +95,9 @@ def plant(
         return stopping
     if unchanged:
         raise Equivalent(f"no output bit changes in {_listed(unchanged)}")
-    raise NotHere("; ".join(f"{_listed(where)}: {why}" for why, where in refusals.items()))
+    told = [f"{_listed(where)}: {why}" for why, where in refusals.items()]
+    more = f"; and {len(told) - 3} more reasons" if len(told) > 3 else ""
+    raise NotHere("; ".join(told[:3]) + more)
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -17,8 +17,9 @@ from gate.core.layer import LayerRow
 from gate.core.spec import TargetSpec
 from gate.core.tensors import Array, TensorMap
 from gate.drill.base import NotHere
+from gate.drill.injector import Whole, at, whole
 from gate.drill.onnx_edit import Edit
-from gate.drill.sites import Whole, at, weights, whole
+from gate.drill.sites import weights
 from gate.drill.torch_state import StateEdit, state_weights
 
 if TYPE_CHECKING:

@@ -49,7 +49,7 @@ def saturate(edit: Edit, weight: Weight) -> str:
     else:
         raise NotHere(f"{weight.op} is not written out in pairs")
     _replace(edit, weight, body, reading.parameters.scale)
-    return f"{codes.size // 2} pairs of products saturate at 16 bits"
+    return f"sums of two products of {list(codes.shape)} weights saturate at 16 bits"
 
 
 @dataclass(slots=True)

@@ -11,9 +11,10 @@ import numpy as np
 from gate import plugins
 from gate.drill import floats
 from gate.drill.base import NotHere, Recipe
+from gate.drill.injector import Whole, at, whole
 from gate.drill.onnx_edit import Edit, Slot, attribute
 from gate.drill.outputs import Output, layer_outputs, put_behind
-from gate.drill.sites import Node, Weight, Whole, at, nodes, weights, whole
+from gate.drill.sites import Node, Weight, nodes, weights
 from gate.drill.stored import Stored, behind_layers, stored
 from gate.drill.weights import along_the_wrong_axis
 

@@ -8,8 +8,9 @@ import numpy as np
 
 from gate.core.tensors import Array
 from gate.drill.base import NotHere
+from gate.drill.injector import at
 from gate.drill.onnx_edit import Edit, attribute, set_attribute
-from gate.drill.sites import Constants, Weight, at, weights
+from gate.drill.sites import Constants, Weight, weights
 from gate.drill.torch_state import state_weights
 
 Rng = np.random.Generator
