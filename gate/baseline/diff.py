@@ -10,11 +10,8 @@ from gate.core.canonical import digest
 from gate.core.status import Tier
 from gate.judge.comparison import REFERENCE_SUBJECT
 from gate.judge.contract import layer_changes
-from gate.judge.device import TIME_METRICS
+from gate.judge.improvement import NOISY_METRICS
 from gate.metrics.catalogue import BY_NAME, Direction
-
-NOISY_METRICS = TIME_METRICS | {"speedup", "latency_ratio", "peak_memory"}
-"""Metrics that two runs of the same thing do not agree in."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +59,12 @@ class BaselineDiff:
     def empty(self) -> bool:
         """Whether both say the same (provenance aside)."""
         return not (self.first or self.values or self.layers or self.facts)
+
+    @property
+    def only_noise(self) -> bool:
+        """Whether nothing but what changes from run to run by itself has changed."""
+        told = self.first or self.layers or self.facts
+        return not told and all(change.noisy for change in self.values)
 
     @property
     def loosens(self) -> tuple[ValueChange, ...]:
@@ -133,5 +136,6 @@ def _fact_list(baseline: Baseline) -> Iterator[tuple[str, str]]:
         yield f"{metric} flips", f"{len(flips.lost)} lost, {len(flips.gained)} gained ({told})"
     if baseline.pin is not None:
         yield "reference output SHA-256", baseline.pin.output_sha256
+        yield "reference sketch", "kept" if baseline.pin.sketch else "absent"
         yield "reference top-1 right", str(baseline.pin.top1_correct)
         yield "evaluation samples", str(baseline.pin.samples)

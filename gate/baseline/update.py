@@ -40,7 +40,7 @@ class Update:
 
     recordings: tuple[Recording, ...]
     unchanged: tuple[str, ...]
-    """Cases whose baseline already says the same."""
+    """Cases whose baseline already says the same, but for noise."""
     skipped: tuple[tuple[str, str], ...]
     """(case, why there is nothing to record)."""
     refused: tuple[tuple[str, str], ...]
@@ -62,12 +62,15 @@ def prepare(
     provenance: Provenance,
     *,
     accept_failing: bool = False,
+    keep_noise: bool = False,
 ) -> Update:
     """Sort results into those that may be recorded and those that may not. Writes nothing.
 
     A result is judged by its tolerances and the fixed rules without the old baseline, which is
     what the update is to replace; what gets worse against it is in the diff. One that errs can
-    never be recorded, one that fails or is inconclusive only with ``accept_failing``.
+    never be recorded, one that fails or is inconclusive only with ``accept_failing``. Where only
+    times and memory changed, which they do in every run, the file is left as it is, unless
+    ``keep_noise``.
 
     Raises:
         BaselineError: an interrupted earlier update cannot be finished.
@@ -91,7 +94,7 @@ def prepare(
         new = make_baseline(case, observation, provenance)
         found = store.lookup(case.id, new.environment, case.comparability)
         changes = diff(found.baseline if isinstance(found, BaselineFound) else None, new)
-        if changes.empty:
+        if changes.empty or (changes.only_noise and not keep_noise):
             unchanged.append(case.id)
             continue
         broken = found.reason if isinstance(found, BaselineBroken) else ""

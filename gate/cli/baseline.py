@@ -1,4 +1,4 @@
-"""``gate baseline``: update, show, diff, verify or prune the stored baselines."""
+"""``gate baseline``: update, show, diff, log, verify or prune the stored baselines."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from gate.baseline.make import provenance_of
 from gate.baseline.present import present_baseline, present_diff
 from gate.baseline.store import BaselineStore
 from gate.baseline.update import Update, prepare
+from gate.cli import baseline_log
 from gate.cli.arguments import add_jobs, add_select
 from gate.core.convert import to_plain
 from gate.core.result import CaseResult
@@ -66,6 +67,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     update.add_argument(
         "--accept-failing", action="store_true", help="record cases that fail or are inconclusive"
     )
+    update.add_argument(
+        "--times",
+        action="store_true",
+        help="also where nothing but times and memory changed, which they do in every run",
+    )
     update.add_argument("--dry-run", action="store_true", help="show the diff and write nothing")
     update.add_argument("--in-ci", action="store_true", help="allow it although CI=true is set")
     update.add_argument("--full", action="store_true", help="show every changed value")
@@ -79,6 +85,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     diff.add_argument("run_dir", nargs="?", default=LATEST, metavar="RUN")
     diff.add_argument("--full", action="store_true", help="show every changed value")
+
+    log = actions.add_parser(
+        "log", parents=[common], help="a metric of one case over the commits of the repository"
+    )
+    baseline_log.add_arguments(log)
 
     verify = actions.add_parser(
         "verify", parents=[common], help="check every file, and that a planned case owns it"
@@ -103,7 +114,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Do what was asked; the exit codes are those of every command."""
     store = BaselineStore(args.baselines or project_root() / "baselines")
-    action = {"update": _update, "show": _show, "diff": _diff, "verify": _verify, "prune": _prune}
+    action = {
+        "update": _update,
+        "show": _show,
+        "diff": _diff,
+        "log": baseline_log.run,
+        "verify": _verify,
+        "prune": _prune,
+    }
     try:
         return action[args.action](args, store)
     except (SpecError, SelectError, _UsageError) as error:
@@ -128,7 +146,9 @@ def _update(args: argparse.Namespace, store: BaselineStore) -> int:
         sys.stderr.write("interrupted: nothing was written\n")
         return ExitCode.INTERRUPTED
     provenance = provenance_of(args.reason or "no reason given", project_root())
-    update = prepare(results, store, provenance, accept_failing=args.accept_failing)
+    update = prepare(
+        results, store, provenance, accept_failing=args.accept_failing, keep_noise=args.times
+    )
     outcome = _outcome(update, args, store, results)
     if args.json:
         _print_json({**_plain(update, store), **outcome})
@@ -222,7 +242,7 @@ def _show(args: argparse.Namespace, store: BaselineStore) -> int:
 def _diff(args: argparse.Namespace, store: BaselineStore) -> int:
     results = _stored(args.run_dir)
     provenance = provenance_of("", project_root())
-    update = prepare(results, store, provenance, accept_failing=True)
+    update = prepare(results, store, provenance, accept_failing=True, keep_noise=True)
     if args.json:
         _print_json(_plain(update, store))
     else:

@@ -24,7 +24,7 @@ LESS_ACCURATE_PP = 0.5
 
 _ACCURACY = ("top1", "top5")
 _ACCURACY_RULES = frozenset({"top1", "top1_drop", "top5", "top5_drop", "top1_agreement"})
-_NOISY = TIME_METRICS | {"speedup", "latency_ratio", "slowdown", "peak_memory"}
+NOISY_METRICS = TIME_METRICS | {"speedup", "latency_ratio", "slowdown", "peak_memory"}
 """Metrics that two runs of the same thing do not agree in: being better proves nothing."""
 
 
@@ -67,7 +67,7 @@ def _too_good(check: Check) -> _Better | None:
     tolerance, measurement = check.tolerance, check.measurement
     if tolerance is None or tolerance.anchor is not Anchor.BASELINE:
         return None
-    if measurement is None or measurement.value is None or tolerance.metric in _NOISY:
+    if measurement is None or measurement.value is None or tolerance.metric in NOISY_METRICS:
         return None
     if check.baseline is None or check.bound is None:
         return None

@@ -9,6 +9,8 @@ from gate.core.case import Case
 from gate.core.status import Status, Tier, worst
 from gate.core.verdict import Check, Verdict
 
+_CONCERN_ALL = frozenset({"baseline", "reference_pin"})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TierOutcome:
@@ -33,7 +35,8 @@ def tier_outcomes(verdict: Verdict, tiers: Sequence[Tier]) -> tuple[TierOutcome,
     """Split ``verdict`` over ``tiers``; the worst of the parts is never better than the whole.
 
     A check of a tier that is not among ``tiers`` (an implicit rule of a tier where nothing was
-    demanded) is reported with the first of them rather than lost.
+    demanded) is reported with the first of them rather than lost. A baseline that is broken and a
+    reference that is off its pin are reported with every tier.
     """
     return tuple(_outcome(verdict, tier, tiers) for tier in tiers)
 
@@ -48,7 +51,9 @@ def _outcome(verdict: Verdict, tier: Tier, tiers: Sequence[Tier]) -> TierOutcome
     checks = tuple(
         check
         for check in verdict.checks
-        if check.tier is tier or (tier is tiers[0] and check.tier not in tiers)
+        if check.tier is tier
+        or (tier is tiers[0] and check.tier not in tiers)
+        or _concerns_all(check)
     )
     if not checks:
         note = "nothing was checked in this tier although the spec demands something of it"
@@ -57,6 +62,13 @@ def _outcome(verdict: Verdict, tier: Tier, tiers: Sequence[Tier]) -> TierOutcome
     if verdict.expected_failure is None:
         return TierOutcome(tier=tier, status=status, checks=checks)
     return _expected(verdict, tier, tiers, checks, status)
+
+
+def _concerns_all(check: Check) -> bool:
+    """A baseline that cannot be used, or a reference that is not the accepted one, spoils every tier:
+    one that is run alone must not pass for that."""
+    spoilt = check.status in (Status.FAIL, Status.ERROR)
+    return spoilt and check.rule in _CONCERN_ALL and check.tolerance is None
 
 
 def _expected(

@@ -27,13 +27,22 @@ def skip_reason(case: Case, *, probe: bool = True) -> str | None:
 
 def missing_requirements(requires: Requirements) -> Iterator[str]:
     """What ``requires`` lists and this machine lacks."""
-    hint = f" ({requires.install_hint})" if requires.install_hint else ""
-    for package in requires.packages:
-        if not _importable(package):
-            yield f"the package {package} is not installed{hint}"
-    for name in requires.env:
-        if not os.environ.get(name):
-            yield f"the environment variable {name} is not set{hint}"
+    missing = [
+        *(
+            f"the package {package} is not installed"
+            for package in requires.packages
+            if not _importable(package)
+        ),
+        *(
+            f"the environment variable {name} is not set"
+            for name in requires.env
+            if not os.environ.get(name)
+        ),
+    ]
+    # The hint is for all of them, and told once.
+    if missing and requires.install_hint:
+        missing[-1] += f" ({requires.install_hint})"
+    yield from missing
 
 
 def _missing_plugins(case: Case, *, probe: bool) -> Iterator[str]:

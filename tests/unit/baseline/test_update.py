@@ -78,9 +78,25 @@ def test_worse_values_need_a_reason_and_better_or_noisy_ones_do_not(store: Basel
     better = build.observation(layers=build.layers(conv1=0.0, conv2=0.0, fc=0.0))
     assert prepared(store, better).needs_reason == ()
     slower = build.observation(timing=build.timing(4.0, 2.5))
-    update = prepared(store, slower)
+    case = build.case(baseline_policy="record")
+    result = CaseResult(case=case, observation=slower)
+    update = prepare([result], store, build.PROVENANCE, keep_noise=True)
     assert update.recordings
     assert update.needs_reason == ()
+
+
+def test_a_file_is_not_rewritten_for_what_changes_in_every_run(store: BaselineStore) -> None:
+    (path,) = store.write_all([build.baseline()])
+    before = path.read_bytes()
+    update = prepared(store, build.observation(timing=build.timing(4.0, 2.5)))
+    assert update.recordings == ()
+    assert update.unchanged == (build.case().id,)
+    store.write_all([r.baseline for r in update.recordings])
+    assert path.read_bytes() == before
+    other = build.observation(
+        timing=build.timing(4.0, 2.5), artifacts={"reference": "a" * 64, "candidate": "c" * 64}
+    )
+    assert prepared(store, other).recordings
 
 
 def test_another_way_of_building_a_layer_needs_a_reason(store: BaselineStore) -> None:

@@ -23,8 +23,8 @@ def test_requirements_and_their_hint(
     write("a.yaml", small + needs)
     case = plan(load_specs(["a.yaml"])).cases[0]
     assert skip_reason(case) == (
-        "the package absent_a is not installed (do so); "
-        "the package json.absent_b is not installed (do so); "
+        "the package absent_a is not installed; "
+        "the package json.absent_b is not installed; "
         "the environment variable GATE_TEST_A is not set (do so)"
     )
     monkeypatch.setenv("GATE_TEST_A", "1")
