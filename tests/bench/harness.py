@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -34,7 +35,9 @@ class Row:
 
     @property
     def ratio(self) -> float:
-        """Ours over the other's."""
+        """Ours over the other's; 0 where a ceiling of nothing is kept, infinite where it is not."""
+        if self.other == 0.0:
+            return math.inf if self.ours else 0.0
         return self.ours / self.other
 
     @property
