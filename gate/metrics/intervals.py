@@ -7,6 +7,7 @@ error and a t interval. All resampling is determined by a seed.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -240,8 +241,8 @@ def _skewness(values: Floats) -> float:
     second = float((centred**2).mean())
     if n < 3 or second == 0.0:
         return 0.0
-    plain = float((centred**3).mean()) / second**1.5
-    return plain * (n * (n - 1.0)) ** 0.5 / (n - 2.0)
+    plain = float((centred**3).mean()) / (second * math.sqrt(second))
+    return plain * math.sqrt(n * (n - 1.0)) / (n - 2.0)
 
 
 def _too_few(images: int) -> str:
