@@ -68,6 +68,8 @@ def shifts_of(
         other = broken.get((one.tier, one.metric, one.subject))
         if one.value is None or other is None:
             continue
+        if other.value is None and one.tier is Tier.DEVICE:
+            continue  # not timed, because the fault cannot change it
         key = (one.tier, one.metric, one.subject)
         shift = Shift(
             tier=one.tier,

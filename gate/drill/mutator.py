@@ -143,7 +143,8 @@ class FaultMutator(Mutator):
         return found.artifact
 
     def _note(self, injection: Injection) -> None:
-        self._plant(injection.layer, injection.detail, injection.also)
+        layer = injection.layer if self._fault.has_layer else None
+        self._plant(layer, injection.detail, injection.also)
 
     def _plant(self, layer: str | None, detail: str, also: Sequence[str] = ()) -> None:
         self.planted = Planted(fault=self._fault.name, layer=layer, detail=detail, also=tuple(also))

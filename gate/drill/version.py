@@ -10,12 +10,12 @@ import numpy as np
 
 from gate import plugins
 from gate.drill import floats
-from gate.drill.base import NotHere, Recipe
+from gate.drill.base import Injection, NotHere, Recipe
 from gate.drill.injector import Whole, at, whole
 from gate.drill.onnx_edit import Edit, Slot, attribute
 from gate.drill.outputs import Output, layer_outputs, put_behind
 from gate.drill.sites import Node, Weight, nodes, weights
-from gate.drill.stored import Stored, behind_layers, stored
+from gate.drill.stored import Stored, behind_layers, reader_names, stored
 from gate.drill.weights import along_the_wrong_axis
 
 Rng = np.random.Generator
@@ -169,7 +169,7 @@ def quantized_at_load(edit: Edit, place: Whole, rng: Rng) -> str:
 
 
 @at(behind_layers)
-def rounded_twice(edit: Edit, one: Stored, rng: Rng) -> str:
+def rounded_twice(edit: Edit, one: Stored, rng: Rng) -> Injection:
     """Stored for a moment with a quarter of the steps."""
     del rng
     scale, _, kind = one.parameters(edit)
@@ -187,7 +187,8 @@ def rounded_twice(edit: Edit, one: Stored, rng: Rng) -> str:
     edit.add(
         "QuantizeLinear", [edit.add("DequantizeLinear", [coarse, *parameters]), *own], one.tensor
     )
-    return f"rounded to steps of {4 * scale:.3g} on the way"
+    detail = f"rounded to steps of {4 * scale:.3g} on the way"
+    return Injection(layer=one.layer, detail=detail, also=reader_names(edit, one))
 
 
 def weights_in_7_bits(recipe: Recipe, rng: Rng) -> Recipe:
