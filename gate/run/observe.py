@@ -221,7 +221,8 @@ class _Run:
         """The baseline that latency may be compared with; None where nobody asks for one."""
         case, folder = self._case, self._job.baselines_dir
         if self._job.accepted is not None:
-            return BaselineFound(baseline=self._job.accepted)
+            # A drill runs a case under other ids; what was accepted is the case's own.
+            return BaselineFound(baseline=replace(self._job.accepted, case_id=case.id))
         if folder is None or case.baseline_policy == "ignore":
             return None
         environment = self._backend.environment(case.target)
