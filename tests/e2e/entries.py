@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from safetensors.torch import load_file
 from torch import nn
 from torch.ao.quantization import get_default_qconfig_mapping
 from torch.ao.quantization.quantize_fx import convert_fx, prepare_fx
 
 from gate.core.spec import TargetSpec
+from specs.models.digits import cnn
+
+WEIGHTS = Path(__file__).resolve().parents[2] / "specs" / "weights" / "digits_cnn.safetensors"
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,3 +44,16 @@ def static_with_sleep(
     if seconds:
         quantized.register_forward_pre_hook(lambda *_: time.sleep(seconds))
     return quantized
+
+
+def imbalanced_cnn() -> nn.Module:
+    """The digits network with one channel between the separable convolutions 60 times as large, which
+    the weights after it undo: the same function, and bad to quantize there by tensor."""
+    model = cnn()
+    model.load_state_dict(load_file(WEIGHTS))
+    block = model.get_submodule("separable")
+    with torch.no_grad():
+        for parameter in block.get_submodule("depthwise.bn").parameters():
+            parameter[3] *= 60.0  # a ReLU follows, which keeps the factor
+        block.get_parameter("pointwise.conv.weight")[:, 3] /= 60.0
+    return model.eval()
