@@ -57,14 +57,17 @@ def estimate(case: Case) -> float:
         for declared in case.model.inputs.values()
     )
     sample = _SAMPLE_SECONDS + _ELEMENT_SECONDS * elements
+    starts = 1.0
     passes = 2.0 * _samples(case.data.evaluation.samples)
     if case.data.calibration is not None and needs_calibration(case.quantization.method):
         passes += _samples(case.data.calibration.samples)
     if Tier.LAYERS in case.tiers:
         passes += _LAYER_FACTOR * case.run.layer_samples
     if Tier.DEVICE in case.tiers:
-        passes += 2.0 * case.run.timing_batch * (case.run.timing_warmup + case.run.timing_rounds)
-    return _START_SECONDS + sample * passes
+        rounds = case.run.timing_warmup + case.run.timing_rounds
+        passes += 4.0 * case.run.timing_batch * rounds * case.run.timing_processes
+        starts += 0.2 * case.run.timing_processes
+    return _START_SECONDS * starts + sample * passes
 
 
 def read_costs(path: Path) -> Costs:

@@ -8,6 +8,7 @@ that the report shows it beside the others and the gate fails.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -261,14 +262,16 @@ def _failed(case: Case, message: str, store: RunStore) -> CaseResult:
 
 
 def _carry_rest(source: Path, out: Path) -> None:
-    """Logs and whatever else a run keeps a case."""
-    for folder in sorted(source.iterdir()):
-        if not folder.is_dir() or folder.is_symlink() or folder.name in _NOT_CARRIED:
+    """Logs and whatever else a run keeps a case; links are left out."""
+    for name in sorted(entry.name for entry in os.scandir(source) if entry.is_dir()):
+        if name in _NOT_CARRIED or (source / name).is_symlink():
             continue
-        (out / folder.name).mkdir(exist_ok=True)
-        for file in folder.iterdir():
-            if file.is_file() and not file.is_symlink():
-                shutil.copyfile(file, out / folder.name / file.name)
+        for folder, _, files in os.walk(source / name):
+            target = out / Path(folder).relative_to(source)
+            target.mkdir(parents=True, exist_ok=True)
+            for file in files:
+                if not (Path(folder) / file).is_symlink():
+                    shutil.copyfile(Path(folder) / file, target / file)
 
 
 def _plain(path: Path) -> Any:

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.github import project
+from tests.github.runner import Job, Runner
+
+Change = Callable[[Path], None]
+
+
+@pytest.fixture(scope="session")
+def accepted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project whose baselines are committed."""
+    folder = project.make(tmp_path_factory.mktemp("accepted") / "project")
+    project.accept(folder)
+    return folder
+
+
+@pytest.fixture
+def check(accepted: Path, tmp_path: Path) -> Callable[..., tuple[dict[str, Job], Runner]]:
+    """Runs check.yml on the project with one change."""
+
+    def run(change: Change, **options: object) -> tuple[dict[str, Job], Runner]:
+        changed = tmp_path / "repository"
+        shutil.copytree(accepted, changed)
+        change(changed)
+        runner = Runner(changed, tmp_path / "run", **options)  # type: ignore[arg-type]
+        jobs = runner.run("check.yml", {"extras": "installed", "python": "", "shards": 2})
+        return jobs, runner
+
+    return run
