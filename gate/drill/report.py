@@ -187,7 +187,7 @@ def render_healthy(found: HealthyRepeats, *, style: Style) -> str:
     tail = f", {count(len(found.failures), 'run')} without a result" if found.failures else ""
     lines.append(
         style.paint(
-            f"healthy: {len(found.alarms)} false alarms in {count(found.runs, 'rerun')}{tail}; "
+            f"healthy: {count(len(found.alarms), 'false alarm')} in {count(found.runs, 'rerun')}{tail}; "
             f"seed {found.seed}, {text.seconds(found.seconds)}",
             status,
         )
