@@ -200,3 +200,21 @@ def test_an_inconclusive_tier_fails_and_is_skipped_where_allowed(project):
     allowed.assert_outcomes(skipped=1, deselected=5)
     assert "inconclusive, which is allowed: device: top1_drop" in allowed.stdout.str()
     assert allowed.ret == 0
+
+
+def test_a_first_baseline_is_recorded_where_the_spec_asks_for_it(project):
+    edit(project, ("baseline: ignore", "baseline: record"))
+    result = run(project, "-k", "good")
+    result.stdout.fnmatch_lines(["baseline recorded: *good@ort-cpu*"])
+    assert len(list((project.path / "baselines").rglob("*.json"))) == 1
+
+
+def test_no_tier_passes_alone_beside_a_broken_baseline(project):
+    edit(project, ("baseline: ignore", "baseline: record"))
+    run(project, "-k", "good")
+    (path,) = (project.path / "baselines").rglob("*.json")
+    path.write_text(path.read_text().replace("tiny", "tinier", 1))
+    for tier in ("numerical", "layers", "device"):
+        result = run(project, "-k", f"good and {tier}")
+        result.assert_outcomes(failed=1, deselected=5)
+        result.stdout.fnmatch_lines(["*its digest does not fit*"])
