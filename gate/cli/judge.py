@@ -26,7 +26,7 @@ from gate.spec.matrix import plan
 from gate.spec.project import project_root
 
 
-class _InputError(Exception):
+class InputError(Exception):
     """Files that cannot be judged; the message is for the user."""
 
 
@@ -58,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Judge, report, and return the exit code that the run would have had."""
     try:
-        results = _read_all(args.observations)
+        results = read_results(args.observations)
         if args.spec:
             results = _with_specs(results, args.spec)
         baselines = BaselineStore(args.baselines or project_root() / "baselines")
@@ -66,14 +66,14 @@ def run(args: argparse.Namespace) -> int:
     except SpecError as error:
         sys.stderr.write(f"{error}\n")
         return ExitCode.USAGE
-    except (_InputError, StoredRunError, BaselineError) as error:
+    except (InputError, StoredRunError, BaselineError) as error:
         sys.stderr.write(f"gate judge: {error}\n")
         return ExitCode.INFRASTRUCTURE
     runs = [folder_of(path) for path in args.observations]
     return emit(verdicts, results, args, baselines=baselines, runs=runs)
 
 
-def _read_all(paths: Sequence[Path]) -> list[CaseResult]:
+def read_results(paths: Sequence[Path]) -> list[CaseResult]:
     """Results of every path, in order; two results of one case are an error."""
     origin: dict[str, Path] = {}
     results: list[CaseResult] = []
@@ -81,7 +81,7 @@ def _read_all(paths: Sequence[Path]) -> list[CaseResult]:
         for result in _read(path):
             known = origin.setdefault(result.case.id, path)
             if known != path:
-                raise _InputError(f"{path}: holds {result.case.id}, which {known} holds already")
+                raise InputError(f"{path}: holds {result.case.id}, which {known} holds already")
             results.append(result)
     return results
 
@@ -101,9 +101,9 @@ def _read(path: Path) -> list[CaseResult]:
     try:
         return [read_record(path, CaseResult)]
     except FileNotFoundError:
-        raise _InputError(f"{path}: no such file or folder") from None
+        raise InputError(f"{path}: no such file or folder") from None
     except (OSError, MalformedRecordError) as error:
-        raise _InputError(f"{path}: is no result of 'gate run': {error}") from error
+        raise InputError(f"{path}: is no result of 'gate run': {error}") from error
 
 
 def _with_specs(results: Sequence[CaseResult], paths: Sequence[str]) -> list[CaseResult]:
@@ -116,14 +116,14 @@ def _rejudged(stored: Case, now: Mapping[str, Case]) -> Case:
     """The case of today's specs; what was run must still be what they describe."""
     case = now.get(stored.id)
     if case is None:
-        raise _InputError(f"{stored.id}: the specs given have no such case")
+        raise InputError(f"{stored.id}: the specs given have no such case")
     changed = [
         name
         for name in ("model", "data", "quantization", "target")
         if portable(to_plain(getattr(case, name))) != portable(to_plain(getattr(stored, name)))
     ]
     if changed:
-        raise _InputError(
+        raise InputError(
             f"{stored.id}: {', '.join(changed)} changed in the spec since the run, so its results"
             " say nothing about it; run it again"
         )
