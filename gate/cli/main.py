@@ -17,6 +17,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("gate.cli.run", "run the cases of specs and judge them"),
     "merge": ("gate.cli.merge", "put the runs of shards together and judge them"),
     "judge": ("gate.cli.judge", "judge stored observations again, without running anything"),
+    "report": ("gate.cli.report", "write a page to look at of a stored run"),
     "plan": ("gate.cli.plan", "show the cases, what each will run and about how long"),
     "localise": (
         "gate.cli.localise",
