@@ -21,13 +21,12 @@ from gate.core.status import Tier
 from gate.core.tensors import TensorMap
 from gate.data.base import SampleSet
 from gate.data.samples import open_samples
-from gate.metrics.accumulate import ErrorAccumulator
 from gate.metrics.certificate import hopeless
-from gate.metrics.elementwise import relative_mse_percent
 from gate.models.base import LoadedModel, ModelError
 from gate.run.announce import Announcer
 from gate.run.base import find_base
 from gate.run.cache import Cache
+from gate.run.conversion import worst_error
 from gate.run.crashes import together
 from gate.run.flips import collector, hand_over
 from gate.run.hostile import run_probes
@@ -306,7 +305,7 @@ class _Run:
                 with backend.open_reference(native, target=home) as session:
                     before = session.run(inputs)
                 slot.staging()
-                worst = _worst_error(before, reference.session.run(inputs))
+                worst = worst_error(before, reference.session.run(inputs))
                 entry = slot.commit({"percent": worst})
         percent = entry.meta["percent"]
         if percent is None:
@@ -389,22 +388,3 @@ def _first(samples: SampleSet, count: int) -> TensorMap:
 
 def _inputs(samples: SampleSet, size: int, limit: int) -> Iterator[TensorMap]:
     return (batch.inputs for batch in samples.batches(size, limit=limit))
-
-
-def _worst_error(before: TensorMap, after: TensorMap) -> float | None:
-    """Largest relative MSE in per cent over all outputs; None where they cannot be compared."""
-    if len(before) == len(after) == 1:
-        after = dict(zip(before, after.values(), strict=True))
-    if set(before) != set(after):
-        return None
-    worst = 0.0
-    for name, x in before.items():
-        if x.shape != after[name].shape:
-            return None
-        errors = ErrorAccumulator(None)
-        errors.update(x, after[name])
-        percent = relative_mse_percent(errors.sums())
-        if percent is None:
-            return None
-        worst = max(worst, percent)
-    return worst
