@@ -194,7 +194,7 @@ class TorchPiece:
 
         tensors = []
         for value, kind in zip(operands, self._types, strict=True):
-            array = np.ascontiguousarray(value)
+            array = np.asarray(value, order="C")
             tensor = torch.from_numpy(array if array.flags.writeable else array.copy())
             tensors.append(tensor.to(kind if kind is not None else torch.float32))
         return tuple(tensors)
@@ -207,7 +207,7 @@ def _survey(graph: GraphModule, given: Sequence[Tensor]) -> dict[Node, _Seen]:
 
     found: dict[Node, _Seen] = {}
 
-    class Survey(fx.Interpreter):  # type: ignore[misc]  # torch.fx is not typed in full
+    class Survey(fx.Interpreter):
         def run_node(self, n: Node) -> Any:
             value = super().run_node(n)
             found[n] = _look(value)

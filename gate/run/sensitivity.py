@@ -225,7 +225,7 @@ def _removed(gain_db: float) -> float:
 
 def _order(ranking: Sequence[Gain], joint: Sequence[tuple[str, str, float]]) -> list[str]:
     """Layers in the order in which they are taken to float: by gain, pairs together."""
-    units = [((one, other), gain) for one, other, gain in joint]
+    units: list[tuple[tuple[str, ...], float]] = [((a, b), gain) for a, b, gain in joint]
     units += [((g.layer,), g.gain_db if g.gain_db is not None else 0.0) for g in ranking]
     units.sort(key=lambda unit: -unit[1])
     return list(dict.fromkeys(layer for unit, _ in units for layer in unit))

@@ -295,7 +295,8 @@ class BackendKit:
         """To the last bit, fed with the candidate's own activations; a session that cannot cut its
         model into layers is none of ours."""
         with plugin.open_candidate(artifact, model=model, target=target) as session:
-            if not isinstance(session, IsolatingSession):
+            able = isinstance(session, IsolatingSession)
+            if not able:
                 pytest.skip("the backend runs no single layers")
             rows = {row.name: row for row in session.layers(inputs)}
             names = [row.capture for row in rows.values() if row.capture is not None]
