@@ -29,7 +29,7 @@ class Finding(StrEnum):
     SLIPPED = "slipped"
     """Any other verdict, an inconclusive one too."""
     EQUIVALENT = "equivalent"
-    """Planted, and nothing that can be observed differs from the healthy run."""
+    """It changes no output bit; or, of faults that are not in a file, nothing that was observed."""
     NOT_HERE = "not here"
     """The case has no place for it."""
     BROKEN = "broken"
@@ -194,7 +194,9 @@ def outcome_of(
     observation, planted = result.observation, result.planted
     if observation is None or planted is None:
         return given  # it no longer runs
-    if not caught and fault.changes != "cost" and same(observation, healthy):
+    # A broken file was seen to answer otherwise when it was planted: to miss that is to be blind.
+    checked = fault.point in ("artifact", "reference", "runtime")
+    if not caught and not checked and same(observation, healthy):
         reason = "planted, and every number that was observed is that of the healthy run"
         return replace(given, finding=Finding.EQUIVALENT, reason=reason)
     measured = tuple(measure(observation))

@@ -19,7 +19,7 @@ from gate.drill.outcome import FaultOutcome
 from gate.drill.report import render, render_healthy
 from gate.judge.judge import judge
 from gate.report.style import Style
-from tests.unit.drill.test_outcome import LATENCY, outcome
+from tests.unit.drill.test_outcome import CALIBRATION, LATENCY, outcome
 from tests.unit.judge import builders as b
 
 
@@ -40,7 +40,7 @@ def drill(*outcomes: FaultOutcome, **changes: object) -> Drill:
 
 CAUGHT = outcome(b.observation(layers=b.layers(conv2=0.5)))
 SLIPPED = outcome(b.observation(layers=b.layers(conv2=0.056)), layer=None)
-EQUIVALENT = outcome(b.observation())
+EQUIVALENT = outcome(b.observation(), fault=CALIBRATION, layer=None)
 BROKEN = outcome(
     None, failure=RunFailure(kind="injection", stage="quantize", message="KeyError"), planted=None
 )

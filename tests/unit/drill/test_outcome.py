@@ -26,6 +26,7 @@ from tests.unit.judge import builders as b
 
 SCALE = FAULTS["scale_x1_05"]
 LATENCY = FAULTS["latency_5_percent"]
+CALIBRATION = FAULTS["calibration_tiny"]
 
 
 def outcome(
@@ -110,10 +111,16 @@ def test_what_slips_through_comes_with_the_tolerance_that_would_have_caught_it()
 
 
 def test_a_run_that_observed_the_same_is_equivalent() -> None:
-    found = outcome(b.observation(artifacts={"reference": "a" * 64, "candidate": "f" * 64}))
+    other = b.observation(artifacts={"reference": "a" * 64, "candidate": "f" * 64})
+    found = outcome(other, fault=CALIBRATION, layer=None)
 
     assert found.finding is Finding.EQUIVALENT
     assert not found.effective
+
+
+def test_a_broken_file_that_is_not_noticed_at_all_has_slipped_through() -> None:
+    # That it answers otherwise was checked when it was planted.
+    assert outcome(b.observation()).finding is Finding.SLIPPED
 
 
 def test_a_fault_of_cost_is_never_equivalent() -> None:
@@ -172,7 +179,7 @@ def test_the_score_counts_effective_faults_alone() -> None:
     caught = outcome(b.observation(layers=b.layers(conv2=0.5)))
     wrong_layer = outcome(b.observation(layers=b.layers(conv2=0.5)), layer="fc")
     slipped = outcome(b.observation(layers=b.layers(conv2=0.056)))
-    equivalent = outcome(b.observation())
+    equivalent = outcome(b.observation(), fault=CALIBRATION, layer=None)
     latency = outcome(b.observation(), fault=LATENCY, layer=None)
     found = score([caught, wrong_layer, slipped, equivalent, latency])
 
@@ -189,4 +196,4 @@ def test_the_score_counts_effective_faults_alone() -> None:
 
 def test_no_effective_fault_is_no_score() -> None:
     assert score([]).percent is None
-    assert score([outcome(b.observation())]).percent is None
+    assert score([outcome(b.observation(), fault=CALIBRATION, layer=None)]).percent is None
