@@ -83,6 +83,8 @@ def flips_text(flips: FlipsCompared) -> str:
     >>> flips_text(FlipsCompared(metric="top1", now=now, accepted=then))
     '3 right to wrong (1 as in the baseline, 2 new: 17, 301); 1 wrong to right'
     """
+    if not flips.now.lost and not flips.now.gained:
+        return "no sample flipped"
     lost = f"{len(flips.now.lost)} right to wrong"
     if flips.accepted is not None:
         known = len(flips.now.lost) - len(flips.new)

@@ -12,14 +12,13 @@ import math
 import numpy as np
 import numpy.typing as npt
 
+from gate.metrics.sample_size import NUISANCE_ERROR
 from gate.metrics.tango import tango_statistic
 
 Floats = npt.NDArray[np.float64]
 
 EXACT_FLIPS = 200
 """With more flips the approximations are within 0.001 of their level (measured by the benchmark)."""
-NUISANCE_ERROR = 1e-4
-"""Error of the confidence set of the share of flips."""
 _GRID = 33
 _SPREAD = 6.5  # standard deviations of the number of flips that are enumerated: 1e-10 is left out
 _LEFT_OUT = 1e-9

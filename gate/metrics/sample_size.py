@@ -17,6 +17,8 @@ ALPHA_FAIL = 0.01
 """Probability, at most, of a FAIL where the true drop is at the bound or below."""
 POWER = 0.90
 """Probability with which the stated number of samples is to lead to a decision."""
+NUISANCE_ERROR = 1e-4
+"""Part of alpha that the exact probability spends on not knowing the share of flips."""
 PRIOR_PSI = (0.02, 0.05)
 """Shares of flips to plan with before anything was measured: good and middling int8 networks."""
 LARGEST = 10**8
@@ -76,9 +78,9 @@ def _score_variance(psi: float, drop: float, margin: float) -> float:
 def samples_without_flips(margin: float, *, alpha: float = ALPHA_PASS) -> int:
     """The least number of samples that can certify a drop below ``margin``: with no flip at all.
 
-    ``(1 - margin)^n <= alpha``, the exact probability of seeing no flip where the drop is ``margin``;
-    the score test alone would ask for ``z^2 (1 - margin) / margin``, a tenth less, at an error of
-    0.068 for an alpha of 0.05.
+    ``(1 - margin)^n``, the exact probability of seeing no flip where the drop is ``margin``, must not
+    exceed what is left of ``alpha``; the score test alone would ask for ``z^2 (1 - margin) / margin``,
+    a tenth less, at an error of 0.068 for an alpha of 0.05.
 
     Raises:
         ValueError: ``margin`` is not in (0, 1).
@@ -88,4 +90,4 @@ def samples_without_flips(margin: float, *, alpha: float = ALPHA_PASS) -> int:
     """
     if not 0.0 < margin < 1.0:
         raise ValueError(f"a margin lies between 0 and 1, got {margin}")
-    return math.ceil(math.log(alpha) / math.log1p(-margin))
+    return math.ceil(math.log(alpha - NUISANCE_ERROR) / math.log1p(-margin))

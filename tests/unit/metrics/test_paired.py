@@ -20,8 +20,8 @@ from gate.metrics.paired import (
     tango_limit,
     verdict,
 )
-from gate.metrics.paired_exact import NUISANCE_ERROR, tail_probability
-from gate.metrics.sample_size import quantile
+from gate.metrics.paired_exact import tail_probability
+from gate.metrics.sample_size import NUISANCE_ERROR, quantile
 from gate.metrics.tango import tango_statistic
 from tests.bench.accuracy_enumeration import enumerate_errors
 
@@ -203,9 +203,7 @@ def test_the_exact_tail_is_the_binomial_where_nothing_flipped() -> None:
     assert tail_probability(0, 0, 299, 0.01) == pytest.approx(0.99**299, abs=2e-4)
 
 
-@pytest.mark.parametrize(
-    ("n", "margin"), [(200, 0.01), (300, 0.02), (750, 0.01), (150, 0.05), (299, 0.01)]
-)
+@pytest.mark.parametrize(("n", "margin"), [(200, 0.01), (300, 0.02), (150, 0.05), (299, 0.01)])
 def test_the_error_at_the_bound_is_at_most_alpha(n: int, margin: float) -> None:
     """The whole enumeration is the benchmark ``accuracy``."""
     for share in (1.0001, 1.2, 2.0, 3.0, 5.0, 8.0):
@@ -222,20 +220,20 @@ def test_score_and_interval_alone_let_too_many_pass() -> None:
 
 
 def test_the_enumeration_is_that_of_the_verdict() -> None:
-    """Every table of 60 samples, judged one by one."""
-    n, psi, margin, accuracy = 60, 0.12, 0.05, 0.75
+    """Every table of 40 samples, judged one by one."""
+    n, psi, margin, accuracy = 40, 0.15, 0.08, 0.75
     lose, gain = (psi + margin) / 2, (psi - margin) / 2
     share = (accuracy - lose) / (1.0 - psi)
     rest = 1.0 - psi
     false = {Status.PASS: 0.0, Status.FAIL: 0.0, Status.INCONCLUSIVE: 0.0}
-    for b in range(16):
-        for c in range(12):
+    for b in range(15):
+        for c in range(9):
             left = n - b - c
             for right in range(left + 1):
                 p = multinomial.pmf(
                     [b, c, right, left - right], n, [lose, gain, rest * share, rest * (1 - share)]
                 )
-                if p > 1e-7:
+                if p > 1e-6:
                     false[verdict(cells(right, b, c, left - right), margin).status] += p
     found = enumerate_errors(n, psi, margin, accuracy)["gate"]
     assert found.false_pass == pytest.approx(false[Status.PASS], abs=2e-3)
