@@ -51,12 +51,14 @@ _LEVELS = {
 
 
 def findings(verdicts: Sequence[Verdict], results: Sequence[CaseResult]) -> list[Finding]:
-    """Everything that is no pass: first one finding for each case, worst case first, then the rest.
+    """Everything that is no pass: first one finding for each case, worst case first, then one for each
+    of its other rules, then the rest.
 
-    So the few that a reader may be shown are of as many cases as possible.
+    So the few that a reader may be shown are of as many cases and rules as possible.
     """
     by_id = {result.case.id: result for result in results}
     first: list[Finding] = []
+    second: list[Finding] = []
     rest: list[Finding] = []
     for verdict in sorted(verdicts, key=lambda v: SEVERITY.index(outcome(v))):
         level = _LEVELS.get(outcome(verdict))
@@ -64,9 +66,12 @@ def findings(verdicts: Sequence[Verdict], results: Sequence[CaseResult]) -> list
             continue
         result = by_id.get(verdict.case_id)
         found = list(_of_case(verdict, result.case.spec_path if result else "", level))
-        first.extend(found[:1])
-        rest.extend(found[1:])
-    return first + rest
+        seen: set[str] = set()
+        for place, finding in enumerate(found):
+            group = rest if finding.rule in seen else second if place else first
+            group.append(finding)
+            seen.add(finding.rule)
+    return first + second + rest
 
 
 def in_repository(file: str) -> str:

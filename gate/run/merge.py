@@ -60,7 +60,7 @@ class _Run:
 
 
 def find_runs(folders: Sequence[Path]) -> list[Path]:
-    """Run folders: those given, and those directly inside a given folder that is none itself.
+    """Run folders: those given, and those one or two levels below a given folder that is none itself.
 
     Raises:
         MergeError: a folder with neither.
@@ -70,7 +70,8 @@ def find_runs(folders: Sequence[Path]) -> list[Path]:
         if (folder / RUN_FILE).is_file():
             found.append(folder)
             continue
-        inside = sorted(file.parent for file in folder.glob(f"*/{RUN_FILE}"))
+        patterns = (f"*/{RUN_FILE}", f"*/*/{RUN_FILE}")
+        inside = [file.parent for pattern in patterns for file in sorted(folder.glob(pattern))]
         if not inside:
             raise MergeError(f"{folder}: holds no run, and no folder in it does")
         found.extend(inside)
