@@ -13,6 +13,9 @@ from gate.judge.contract import layer_changes
 from gate.judge.improvement import NOISY_METRICS
 from gate.metrics.catalogue import BY_NAME, Direction
 
+_FLOOR = 0.05
+_FLOOR_RELATIVE = 1e-3
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ValueChange:
@@ -26,6 +29,15 @@ class ValueChange:
     new: float | None
     better: bool | None
     """None where neither is: new, gone, or the reference's own value."""
+
+    @property
+    def loosens(self) -> bool:
+        """Whether it is worse by more than the last digits: 0.05 dB or pp, else 0.1 %."""
+        if self.better is not False or self.noisy or self.old is None or self.new is None:
+            return False
+        apart = abs(self.new - self.old)
+        floor = _FLOOR if self.unit in {"dB", "pp"} else _FLOOR_RELATIVE * abs(self.old)
+        return apart > floor
 
     @property
     def noisy(self) -> bool:
@@ -68,8 +80,8 @@ class BaselineDiff:
 
     @property
     def loosens(self) -> tuple[ValueChange, ...]:
-        """Changes for the worse that noise does not explain: they need a reason."""
-        return tuple(c for c in self.values if c.better is False and not c.noisy)
+        """Changes for the worse that noise does not explain: they are accepted by name."""
+        return tuple(change for change in self.values if change.loosens)
 
 
 def diff(old: Baseline | None, new: Baseline) -> BaselineDiff:

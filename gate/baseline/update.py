@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 
 from gate.baseline.diff import BaselineDiff, diff
 from gate.baseline.make import make_baseline
@@ -53,6 +54,21 @@ class Update:
             r.baseline.case_id
             for r in self.recordings
             if r.diff.loosens or r.diff.layers or r.replaces
+        )
+
+    def loosened(self, accepted: Sequence[str]) -> tuple[str, ...]:
+        """Metrics (``tier.metric``) that get worse and that no glob of ``accepted`` names."""
+        worse = {
+            (f"{change.tier}.{change.metric}", change.metric)
+            for recording in self.recordings
+            for change in recording.diff.loosens
+        }
+        return tuple(
+            sorted(
+                whole
+                for whole, name in worse
+                if not any(fnmatchcase(whole, g) or fnmatchcase(name, g) for g in accepted)
+            )
         )
 
 

@@ -32,6 +32,17 @@ def add_jobs(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_accept_worse(parser: argparse.ArgumentParser) -> None:
+    """Which metrics of a baseline may get worse."""
+    parser.add_argument(
+        "--accept-worse",
+        action="append",
+        default=[],
+        metavar="METRIC",
+        help="let this metric get worse: a name, tier.name or glob (several: each of them)",
+    )
+
+
 def positive(text: str) -> int:
     """A whole number from 1."""
     try:

@@ -17,7 +17,7 @@ from gate.baseline.present import present_baseline, present_diff
 from gate.baseline.store import BaselineStore
 from gate.baseline.update import Update, prepare
 from gate.cli import baseline_log
-from gate.cli.arguments import add_jobs, add_select
+from gate.cli.arguments import add_accept_worse, add_jobs, add_select
 from gate.core.convert import to_plain
 from gate.core.result import CaseResult
 from gate.core.status import ExitCode
@@ -64,6 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_select(update)
     update.add_argument("--reason", default="", help="why; required where something gets worse")
+    add_accept_worse(update)
     update.add_argument(
         "--accept-failing", action="store_true", help="record cases that fail or are inconclusive"
     )
@@ -163,6 +164,7 @@ def _outcome(
 ) -> dict[str, Any]:
     """Write, or say why not."""
     worse = update.needs_reason
+    loosened = update.loosened(args.accept_worse)
     written: tuple[Path, ...] = ()
     if update.refused:
         code, message = ExitCode.FAIL, "nothing was written: cases were refused"
@@ -170,6 +172,12 @@ def _outcome(
         code = ExitCode.USAGE
         message = (
             f"nothing was written: {names(worse)} gets worse or is rebuilt; say why (--reason)"
+        )
+    elif loosened and not args.dry_run:
+        code = ExitCode.USAGE
+        words = " ".join(f"--accept-worse {metric}" for metric in loosened)
+        message = (
+            f"nothing was written: {names(loosened)} would get worse; if that is meant: {words}"
         )
     elif args.dry_run:
         code = ExitCode.PASS

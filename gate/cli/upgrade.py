@@ -11,7 +11,7 @@ from pathlib import Path
 
 from gate.baseline.errors import BaselineError
 from gate.baseline.store import BaselineStore
-from gate.cli.arguments import add_select
+from gate.cli.arguments import add_accept_worse, add_select
 from gate.cli.complain import complain
 from gate.core.canonical import digest
 from gate.core.case import Case
@@ -72,6 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="afterwards accept the new stack's results, with this upgrade as the reason",
     )
+    add_accept_worse(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON document")
 
 
@@ -223,6 +224,7 @@ def _accept(
         [
             *(str(new.python), "-m", "gate.cli.main", "baseline", "update", *specs),
             *("--reason", reason, *selected),
+            *(word for metric in args.accept_worse for word in ("--accept-worse", metric)),
         ],
         env=dict(environment(bench)),
         cwd=bench.project,

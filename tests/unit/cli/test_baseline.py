@@ -101,7 +101,15 @@ def test_update_that_makes_something_worse_needs_a_reason(project, store, capsys
     assert store.files()[0].read_bytes() == before
     assert update("--from", str(run), "--reason", "new observer", "--dry-run") == ExitCode.PASS
     assert store.files()[0].read_bytes() == before
-    assert update("--from", str(run), "--reason", "new observer") == ExitCode.PASS
+    told = ("--from", str(run), "--reason", "new observer")
+    assert update(*told, "--accept-worse", "bias") == ExitCode.USAGE
+    assert (
+        "--accept-worse layers.sqnr --accept-worse layers.worst_channel_nmse"
+        in capsys.readouterr().out
+    )
+    assert store.files()[0].read_bytes() == before
+    accepted = ("--accept-worse", "layers.[bs]*", "--accept-worse", "worst_channel_nmse")
+    assert update(*told, *accepted) == ExitCode.PASS
     assert store.check(store.files()[0]).provenance.reason == "new observer"
 
 
