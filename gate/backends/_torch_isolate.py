@@ -114,9 +114,9 @@ class Cutter:
             return Operand(input=self._inputs[leaf])
         maker = leaf
         if is_item_access(leaf.target) and not self._seen[leaf.all_input_nodes[0]].tensor:
-            if leaf.args[1] != 0:
-                raise _CannotError("it reads another output of a layer than the first")
             maker = leaf.all_input_nodes[0]
+            if leaf.args[1] != 0 or is_item_access(maker.target):
+                raise _CannotError("it reads another output of a layer than the first")
         if maker not in self._rows:
             raise _CannotError(f"its input '{leaf.name}' is no layer's output")
         return Operand(layer=self._rows[maker])
