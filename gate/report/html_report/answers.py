@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gate.core.flipped import FlipsCompared
 from gate.core.flips import Flips
 from gate.core.observation import Observation
-from gate.judge.wording import count
+from gate.judge.wording import count, names
 from gate.report.format import quantity
 from gate.report.html_report import svg
 
@@ -48,10 +50,14 @@ class Answers:
     """(what, samples, share)."""
     cards: tuple[FlipCard, ...]
     cards_left_out: int
+    against: str
+    """How the lost samples differ from those that the baseline had lost; empty where unknown."""
     note: str
 
 
-def answers(seen: Observation, flips: Flips | None, *, pictures: bool) -> Answers | None:
+def answers(
+    seen: Observation, flips: Flips | None, compared: Sequence[FlipsCompared], *, pictures: bool
+) -> Answers | None:
     """Count right and wrong answers; None where the data has no labels."""
     task = seen.task
     if task is None or not task.reference_top1:
@@ -87,8 +93,23 @@ def answers(seen: Observation, flips: Flips | None, *, pictures: bool) -> Answer
             for flip in kept
         ),
         cards_left_out=max(0, flipped - len(kept)) if kept else 0,
+        against=_against(compared),
         note=note,
     )
+
+
+def _against(compared: Sequence[FlipsCompared]) -> str:
+    top1 = next((c for c in compared if c.metric == "top1" and c.accepted is not None), None)
+    if top1 is None:
+        return ""
+    if not (top1.new or top1.gone):
+        return "the samples that are lost are those of the baseline"
+    parts = [
+        f"{count(len(samples), 'sample')} {what} ({names([str(i) for i in samples], limit=12)})"
+        for what, samples in (("newly lost", top1.new), ("no longer lost", top1.gone))
+        if samples
+    ]
+    return f"against the baseline {' and '.join(parts)}"
 
 
 def _width(png: str) -> int:

@@ -128,7 +128,7 @@ def case_view(
         layers_summary=_layers_summary(seen, measured),
         profile=profile(layers, verdict.first_bad_layer) if layers else None,
         latency=latency(seen, verdict) if seen and level >= Level.LAYERS else None,
-        answers=answers(seen, flips, pictures=level is Level.FULL) if seen else None,
+        answers=answers(seen, flips, verdict.flips, pictures=level is Level.FULL) if seen else None,
         changes=(
             changes(result.case, seen, baseline)
             if compared and result and seen and baseline

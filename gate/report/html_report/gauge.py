@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from gate.core.status import Status
 from gate.core.tolerance import Op
-from gate.report.format import quantity
+from gate.report.format import apart, quantity
 from gate.report.html_report import svg
 from gate.report.html_report.scale import Scale, fitted
 
@@ -127,10 +127,11 @@ def _value(x: float, status: Status) -> Markup:
 
 def _spoken(readings: Sequence[Reading], op: Op, unit: str, *, shared: bool) -> str:
     main = readings[0]
-    words = [f"measured {quantity(main.value, unit)}"]
+    value, bound = apart(main.value, main.bound, unit)
+    words = [f"measured {value}"]
     if main.low is not None and main.high is not None:
         words.append(f"interval {quantity(main.low, unit)} to {quantity(main.high, unit)}")
-    words.append(f"bound {op.value} {quantity(main.bound, unit)}")
+    words.append(f"bound {op.value} {bound}")
     if main.baseline is not None:
         words.append(f"baseline {quantity(main.baseline, unit)}")
     if len(readings) > 1:

@@ -23,7 +23,7 @@ from gate.report.tiers import shown_tiers, tier_outcomes
 
 _BAR_WIDTH = 1132.0
 _LEAST = 6.0
-_FIRST_LENGTH = 220
+_FIRST_LENGTH = 150
 _FIND_LENGTH = 400
 
 GLYPHS = {

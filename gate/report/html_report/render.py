@@ -85,7 +85,10 @@ def render(
             anchors[id(verdict)],
             verdict,
             by_id.get(verdict.case_id),
-            baseline=(baselines or {}).get(verdict.case_id),
+            # One that could not be compared with is named by the checks, and nowhere drawn.
+            baseline=(baselines or {}).get(verdict.case_id)
+            if verdict.baseline_note.startswith("compared")
+            else None,
             flips=(flips or {}).get(verdict.case_id),
             level=level,
         )

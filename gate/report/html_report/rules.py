@@ -16,6 +16,7 @@ from gate.metrics.catalogue import BY_NAME
 from gate.report.explain import remark
 from gate.report.format import apart, demand, quantity
 from gate.report.html_report.gauge import Reading, gauge
+from gate.report.outcome import SEVERITY, Outcome
 from gate.report.text import one_line
 from gate.report.tiers import unexpected
 
@@ -92,7 +93,7 @@ def tier_rules(verdict: Verdict, baseline: Baseline | None) -> tuple[TierRules, 
         rows = [_row(group, expected_now) for group in _groups(checks, tier)]
         plain = [row for row in rows if row.status == Status.PASS and not row.picture]
         told = [row for row in rows if row not in plain]
-        told.sort(key=lambda row: row.status == Status.PASS)  # stable
+        told.sort(key=lambda row: SEVERITY.index(Outcome(row.status)))  # stable
         if rows:
             also = tuple((row.rule, row.remark or _bare(row)) for row in plain)
             tiers.append(TierRules(tier=tier.value, rows=tuple(told), also=also))

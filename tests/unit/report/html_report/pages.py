@@ -10,6 +10,7 @@ import numpy as np
 
 from gate.baseline.make import make_baseline
 from gate.core.baseline import Baseline, Provenance
+from gate.core.flipped import Flipped, FlipsCompared
 from gate.core.flips import Flip, Flips
 from gate.core.layer import ErrorSums, LayerMatch, LayerRow, LayersObserved, QParams, TensorInfo
 from gate.core.observation import Observation, TaskObserved, TimingObserved
@@ -159,6 +160,13 @@ def rich(case_id: str = "digits/ptq-per-tensor@ort-cpu") -> tuple[Verdict, CaseR
         case_id=case_id,
         checks=tuple(checks),
         first_bad_layer=layer_name(BAD),
+        flips=(
+            FlipsCompared(
+                metric="top1",
+                now=Flipped(lost=(171, 172), gained=(198,)),
+                accepted=Flipped(lost=(5, 172), gained=()),
+            ),
+        ),
         baseline_note="compared",
         notes=("the spec was edited since the baseline was accepted",),
     )
@@ -243,7 +251,7 @@ def hostile() -> dict[str, object]:
         verdict,
         checks=checks,
         notes=(HOSTILE,),
-        baseline_note=HOSTILE,
+        baseline_note=f"compared {HOSTILE}",
         first_bad_layer=HOSTILE,
         expected_failure=HOSTILE,
     )

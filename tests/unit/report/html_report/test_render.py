@@ -114,6 +114,8 @@ def test_it_loads_nothing_and_allows_nothing(page):
 def test_every_rule_is_drawn_with_its_figures(page):
     labels = [a["aria-label"] for a in page.all("svg") if a.get("class") == "gauge"]
     assert any(label.startswith("measured 9.87 dB, bound < 15 dB") for label in labels)
+    # Never "1 pp, bound < 1 pp".
+    assert "measured 1.0004 pp, bound < 1 pp, baseline 0.25 pp" in labels
     assert "measured 1.95 x, interval 1.85 x to 2.05 x, bound >= 1.9 x, baseline 2 x" in labels
     assert any(f"{LAYERS - 1} others drawn as ticks" in label for label in labels)
 
@@ -139,11 +141,24 @@ def test_accuracy_latency_changes_and_commands_are_there(page):
     said = " ".join(page.said())
     assert "10 lost, 2 gained" in said
     assert "lost sample 171" in said
+    against = "Against the baseline 1 sample newly lost (171) and 1 sample no longer lost (5)."
+    assert against in said
     assert "60 runs of each side in turns, in 3 fresh processes, batch 1" in said
     assert "somebody, commit cccccccccccc+dirty: first baseline" in said
     assert "1.20.0" in said
     assert "gate run specs/digits.yaml --select digits/ptq-per-tensor@ort-cpu -v" in said
     assert "All 200 samples".lower() in said.lower()
+
+
+def test_a_baseline_that_could_not_be_compared_with_is_not_drawn():
+    given = everything()
+    other = [replace(v, baseline_note="not comparable: another machine") for v in given["verdicts"]]
+    parsed = Page(render(**{**given, "verdicts": other}))
+    labels = [a["aria-label"] for a in parsed.all("svg") if a.get("class") == "gauge"]
+    layers = next(label for label in labels if "others drawn as ticks" in label)
+    assert "baseline" not in layers
+    assert not [a for a in parsed.all("path") if a.get("class") == "p-then"]
+    assert "somebody" not in " ".join(parsed.said())
 
 
 def test_a_crash_shows_what_was_printed_last(page):
