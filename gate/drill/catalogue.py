@@ -149,8 +149,8 @@ _RUNTIME = _family(
         ("latency_10_percent", "each run does 10 % more work", (_D,), {}),
         ("sleep", "each run waits for as long as it works", (_D,), {}),
         ("threads", "runs with another number of threads than it says", (_D,), {}),
-        ("memory_leak", "each run keeps 8 MiB", (_D,), {}),
-        ("memory_held", "an opened model holds 256 MiB more", (_D,), {}),
+        ("memory_leak", "each run keeps 1 MiB", (_D,), {}),
+        ("memory_held", "an opened model holds 64 MiB more", (_D,), {}),
         ("slow_load", "the file is read and prepared three times", (_D,), {}),
         (
             "float_weights_kept",

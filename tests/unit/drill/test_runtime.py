@@ -97,7 +97,7 @@ def test_each_run_leaks(candidates: dict[str, Artifact]) -> None:
     with opened("memory_leak", candidates["qdq"]) as session:
         session.run(images(1))
         before = resident()
-        for _ in range(6):
+        for _ in range(50):
             session.run(images(1))
         assert resident() - before > 40 * MIB
 
@@ -105,7 +105,7 @@ def test_each_run_leaks(candidates: dict[str, Artifact]) -> None:
 def test_an_opened_model_holds_more(candidates: dict[str, Artifact]) -> None:
     before = resident()
     with opened("memory_held", candidates["qdq"]):
-        assert resident() - before > 200 * MIB
+        assert resident() - before > 50 * MIB
 
 
 def test_slow_load_opens_three_times(candidates: dict[str, Artifact]) -> None:
