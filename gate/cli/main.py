@@ -18,6 +18,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "merge": ("gate.cli.merge", "put the runs of shards together and judge them"),
     "judge": ("gate.cli.judge", "judge stored observations again, without running anything"),
     "report": ("gate.cli.report", "write a page to look at of a stored run"),
+    "init": ("gate.cli.init", "write a first spec for a model"),
     "plan": ("gate.cli.plan", "show the cases, what each will run and about how long"),
     "localise": (
         "gate.cli.localise",
@@ -38,26 +39,38 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "doctor": ("gate.cli.doctor", "say which backends and quantizers work here, and why not"),
     "metrics": ("gate.cli.metrics", "list every metric with unit, direction and formula"),
     "schema": ("gate.cli.schema", "print the JSON Schema of specs"),
+    "completion": ("gate.cli.completion", "print a completion script for bash, zsh or fish"),
 }
 
-EXIT_CODES = """exit codes:
+EPILOG = """examples:
+  gate init model.onnx                      write a first spec, with measured tolerances
+  gate lint specs/                          check specs; runs nothing
+  gate run specs/ --jobs 2 -v               run, judge, show every check
+  gate run specs/ --select 'resnet*@ort-*'  some cases
+  gate run specs/ --shard 1/4               one machine of four; then: gate merge DIR...
+  gate judge .gate/runs/latest              judge again without running
+  gate baseline update specs/ --reason 'calibration set grew'
+  gate upgrade 'onnxruntime==1.31.1'        what would change, and who changes it
+  eval "$(gate completion bash)"            completion for this shell
+
+exit codes:
   0 pass   1 the gate failed   2 spec or usage   3 infrastructure
   4 inconclusive (where the policy says so)   130 interrupted"""
 
 
-def build_parser(command: str | None) -> argparse.ArgumentParser:
-    """Parser for all commands, with the arguments of ``command`` alone filled in."""
+def build_parser(command: str | None, *, complete: bool = False) -> argparse.ArgumentParser:
+    """Parser for all commands, with the arguments of ``command`` alone filled in, or of all."""
     parser = argparse.ArgumentParser(
         prog="gate",
         description="Declarative validation and regression gate for quantized neural networks.",
-        epilog=EXIT_CODES,
+        epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"gate {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, (module, summary) in COMMANDS.items():
         sub = commands.add_parser(name, help=summary, description=summary)
-        if name == command:
+        if complete or name == command:
             importlib.import_module(module).add_arguments(sub)
     return parser
 
