@@ -3,6 +3,7 @@
 Each verdict is the gate's own: fresh processes, the baseline's artifact beside the candidate, a FAIL
 confirmed. Busy loops run beside it: one for the error rates, two for the time that a verdict takes.
 ``python -m tests.bench latency --runs 300`` takes about an hour; a few runs are the default.
+``.bench/latency.json`` has every verdict.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from tests.bench.harness import ROOT, Row
 RUNS = int(os.environ.get("GATE_BENCH_RUNS", "8"))
 SECONDS_RUNS = 5
 LIMIT_SECONDS = 15.0
+SAID_EVERY = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,10 +49,10 @@ def run() -> list[Row]:
     with tempfile.TemporaryDirectory() as place:
         bench = _Bench(Path(place))
         with busy(1):
-            same = [bench.verdict("same", index) for index in range(RUNS)]
-            more = [bench.verdict("more", index) for index in range(RUNS)]
+            same = bench.verdicts("same", RUNS)
+            more = bench.verdicts("more", RUNS)
         with busy(2):
-            under_two = [bench.verdict("same", RUNS + index) for index in range(SECONDS_RUNS)]
+            under_two = bench.verdicts("same", SECONDS_RUNS, first=RUNS)
     runs = {"identical": same, "5 % more work": more, "identical, two busy loops": under_two}
     _say(runs)
     return [
@@ -85,6 +87,16 @@ class _Bench:
             "more": models.write_chain(folder / "more.onnx", models.LAYERS + 1, "now"),
         }
         self._case = models.case(folder)
+
+    def verdicts(self, which: str, count: int, *, first: int = 0) -> list[_Run]:
+        """So many verdicts; long series say now and then how far they are."""
+        runs: list[_Run] = []
+        for index in range(first, first + count):
+            runs.append(self.verdict(which, index))
+            if len(runs) % SAID_EVERY == 0:
+                counts = Counter(run.status.value for run in runs)
+                print(f"  {which}: {len(runs)} of {count}: {dict(counts)}", flush=True)
+        return runs
 
     def verdict(self, which: str, index: int) -> _Run:
         """Time and judge one case."""
