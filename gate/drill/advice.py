@@ -10,10 +10,16 @@ from gate.core.status import Tier
 from gate.core.tolerance import Op
 from gate.core.verdict import Measurement
 from gate.drill.noise import Noise, demanding, relative, worse_by
+from gate.judge.device import TIME_METRICS
 from gate.metrics.catalogue import BY_NAME
 
 MARGIN = 0.8
 """Part of the distance from the healthy to the faulty value that an advised bound allows."""
+
+
+UNSTEADY = TIME_METRICS | {"speedup", "latency_ratio"}
+"""Times of one run beside those of another: load decides them. ``slowdown`` is paired with the
+baseline's own artifact, and may be bounded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,8 +74,8 @@ def shifts_of(
         other = broken.get((one.tier, one.metric, one.subject))
         if one.value is None or other is None:
             continue
-        if other.value is None and one.tier is Tier.DEVICE:
-            continue  # not timed, because the fault cannot change it
+        if one.tier is Tier.DEVICE and (other.value is None or one.metric in UNSTEADY):
+            continue  # not timed, because the fault cannot change it; or no more than chance
         key = (one.tier, one.metric, one.subject)
         shift = Shift(
             tier=one.tier,

@@ -79,8 +79,8 @@ def advice_line(outcome: FaultOutcome) -> str:
     found = outcome.advice
     if found is None:
         best = outcome.shifts[0] if outcome.shifts else None
-        if best is None:
-            return "nothing measured tells it from a healthy run"
+        if best is None or best.separation <= 0.0:
+            return "nothing that is measured steadily tells it from a healthy run"
         return (
             f"nothing measured tells it from noise (most: {best.tier}.{best.metric} of {best.subject}, "
             f"{best.separation:.2g} bands)"

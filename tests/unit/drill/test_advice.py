@@ -131,3 +131,17 @@ def test_rounding_never_loosens_and_keeps_two_digits(value: float) -> None:
 
     assert value * 0.9 <= found <= value
     assert len(f"{found:.2e}".rstrip("0").partition("e")[0].replace(".", "").rstrip("0")) <= 2
+
+
+def test_times_of_another_run_are_never_advised() -> None:
+    healthy = [measurement("load_time", 5.0, "case", Tier.DEVICE)]
+    slower = [measurement("load_time", 50.0, "case", Tier.DEVICE)]
+
+    assert shifts_of(healthy, slower, Noise()) == ()
+
+
+def test_what_was_not_timed_has_not_become_worse() -> None:
+    healthy = [measurement("peak_memory", 1e8, "case", Tier.DEVICE)]
+    untimed = [measurement("peak_memory", None, "case", Tier.DEVICE)]
+
+    assert shifts_of(healthy, untimed, Noise()) == ()
