@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from gate.drill.base import Injection, NotHere
+from gate.drill.disguise import hide
 from gate.drill.injector import Whole, at, whole
 from gate.drill.onnx_edit import Edit, Slot
 from gate.drill.saturation import saturate
@@ -67,10 +67,12 @@ def range_halved(edit: Any, one: Stored | StateOutput | Reading, rng: Rng) -> st
     if not isinstance(one, Reading):
         return _range(edit, one, 0.5)
     quantize, x = _own_quantize(edit, one)
+    operands, since = list(quantize.input), len(edit.graph.node)
     half = edit.constant(np.array(0.5, np.float32), "drill_half")
     high = edit.add("Mul", [edit.add("ReduceMax", [x], keepdims=0), half])
     low = edit.add("Mul", [edit.add("ReduceMin", [x], keepdims=0), half])
     quantize.input[0] = edit.add("Max", [edit.add("Min", [x, high]), low])
+    hide(edit, quantize, operands, since)
     return "input's range x 0.5"
 
 
@@ -81,11 +83,13 @@ def range_x8(edit: Any, one: Stored | StateOutput | Reading, rng: Rng) -> str:
     if not isinstance(one, Reading):
         return _range(edit, one, 8.0)
     quantize, x = _own_quantize(edit, one)
+    operands, since = list(quantize.input), len(edit.graph.node)
     eight = edit.constant(np.array(8, np.float32), "drill_eight")
     fine = edit.add_many("DynamicQuantizeLinear", [x], 3)
     step = edit.add("Mul", [fine[1], eight])
     codes = edit.add("Round", [edit.add("Div", [x, step])])
     quantize.input[0] = edit.add("Mul", [codes, step])
+    hide(edit, quantize, operands, since)
     return "input's range x 8"
 
 
@@ -160,8 +164,10 @@ def sign_confused(edit: Edit, reading: Reading, rng: Rng) -> str:
     reading = own_reading(edit, reading)
     zero = edit.value(reading.parameters.zero_point.name)
     kind = np.dtype(np.uint8) if zero is None else zero.dtype
-    result = wrapped(edit, reading.tensor.name, kind)
-    reading.tensor.node.input[reading.tensor.position] = result
+    holder = reading.tensor.node
+    operands, since = list(holder.input), len(edit.graph.node)
+    holder.input[reading.tensor.position] = wrapped(edit, reading.tensor.name, kind)
+    hide(edit, holder, operands, since)
     return f"{kind} codes read as {'uint8' if kind == np.int8 else 'int8'}"
 
 
@@ -215,11 +221,13 @@ def _zero_point(edit: Edit, reading: Reading, offset: int) -> str:
 def _move_at_run_time(edit: Edit, slot: Slot, offset: int) -> None:
     from onnx import TensorProto
 
+    operands, since = list(slot.node.input), len(edit.graph.node)
     limits = [edit.constant(np.array(value, np.float32), "drill_limit") for value in (0, 255)]
     step = edit.constant(np.array(offset, np.float32), "drill_offset")
     real = edit.add("Cast", [slot.name], to=TensorProto.FLOAT)
     clipped = edit.add("Clip", [edit.add("Add", [real, step]), *limits])
     slot.node.input[slot.position] = edit.add("Cast", [clipped], to=TensorProto.UINT8)
+    hide(edit, slot.node, operands, since)
 
 
 def _range(edit: Any, one: Stored | StateOutput, factor: float) -> str:
@@ -239,19 +247,15 @@ def _truncate_input(edit: Edit, weight: Weight) -> str:
     """Where the output stays in floating point, the layer's input is what is rounded."""
     from onnx import TensorProto
 
-    maker = edit.producer(weight.node.input[0])
-    if maker is None or maker.op_type != "DynamicQuantizeLinear":
+    reading = next((r for r in readings(edit) if r.node.output == weight.node.output), None)
+    if reading is None:
         raise NotHere("its input is quantized inside the operator")
-    x, (codes, scale, zero) = maker.input[0], maker.output
+    quantize, x = _own_quantize(edit, reading)
+    operands, since = list(quantize.input), len(edit.graph.node)
+    _, scale, zero = quantize.output
     limits = [edit.constant(np.array(value, np.float32), "drill_limit") for value in (0, 255)]
     floor = edit.add("Floor", [edit.add("Div", [x, scale])])
     moved = edit.add("Add", [floor, edit.add("Cast", [zero], to=TensorProto.FLOAT)])
-    clipped = edit.add("Clip", [moved, *limits])
-    result = edit.add("Cast", [clipped], to=TensorProto.UINT8)
-    for slot in _of_node(edit.readers(codes), weight.node):
-        slot.node.input[slot.position] = result
+    codes = edit.add("Cast", [edit.add("Clip", [moved, *limits])], to=TensorProto.UINT8)
+    hide(edit, quantize, operands, since, [codes, scale, zero])
     return "input rounded down"
-
-
-def _of_node(slots: Sequence[Slot], node: Any) -> list[Slot]:
-    return [slot for slot in slots if slot.node.output == node.output]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from gate.drill.base import Injection, NotHere
+from gate.drill.disguise import hide
 from gate.drill.injector import Whole, at, whole
 from gate.drill.onnx_edit import Edit, attribute, set_attribute
 from gate.drill.outputs import Output, layer_outputs, put_behind
@@ -41,8 +42,11 @@ def padding_with_zero(edit: Edit, place: Node, rng: Rng) -> str:
         np.array([0, 0, *pads[:half], 0, 0, *pads[half:]], np.int64), "drill_pads"
     )
     slot = reading.tensor
-    slot.node.input[slot.position] = edit.add("Pad", [slot.name, amounts])
+    holder = slot.node
+    operands, since = list(holder.input), len(edit.graph.node)
     set_attribute(node, "pads", [0] * len(pads))
+    holder.input[slot.position] = edit.add("Pad", [slot.name, amounts])
+    hide(edit, holder, operands, since)
     return "padded with code 0" + (
         f", the zero point is {int(zero.reshape(-1)[0])}" if zero is not None else ""
     )

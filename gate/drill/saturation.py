@@ -7,7 +7,6 @@ of the kernel. The layer's node becomes a function of the same name, so that onl
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,12 +14,11 @@ import numpy as np
 
 from gate.core.tensors import Array
 from gate.drill.base import NotHere
+from gate.drill.disguise import define
 from gate.drill.onnx_edit import Edit, Slot, attribute
 from gate.drill.sites import Weight
 from gate.drill.stored import readings
 
-DOMAIN = "quantgate.drill"
-_OPSET = 18
 _LARGEST_SUM = 1_000_000  # elements a sample of the widest intermediate tensor
 
 
@@ -171,7 +169,7 @@ def _product(weight: Weight, body: _Body, codes: Array) -> str:
 
 def _replace(edit: Edit, weight: Weight, body: _Body, scale: Slot) -> None:
     """Turn the node into a call of a function of its name, around the sum."""
-    node, kind = weight.node, weight.node.op_type
+    node = weight.node
     names = [f"in{i}" if name else "" for i, name in enumerate(node.input)]
     head = _Body()
     if weight.form == "qdq":
@@ -190,7 +188,7 @@ def _replace(edit: Edit, weight: Weight, body: _Body, scale: Slot) -> None:
             made.input[i] = _apart(name, body, names)
     body.nodes[:0] = head.nodes
     _tail(edit, weight, body, scale, names)
-    _define(edit, node, kind, names, body)
+    define(edit.model, node, [name for name in names if name], ["out"], body.nodes)
 
 
 def _apart(name: str, body: _Body, names: list[str] | None = None) -> str:
@@ -223,21 +221,3 @@ def _tail(edit: Edit, weight: Weight, body: _Body, scale: Slot, names: list[str]
         return
     place = {"QLinearConv": 6, "QLinearMatMul": 6, "QGemm": 7}[weight.node.op_type]
     body.add("QuantizeLinear", [real, names[place], names[place + 1]], "out")
-
-
-def _define(edit: Edit, node: Any, kind: str, names: list[str], body: _Body) -> None:
-    from onnx import helper
-
-    opset = [helper.make_opsetid("", max(_OPSET, _version(edit.model)))]
-    attributes: Mapping[str, Any] = {a.name: helper.get_attribute_value(a) for a in node.attribute}
-    function = helper.make_function(
-        DOMAIN, kind, [n for n in names if n], ["out"], body.nodes, opset, list(attributes)
-    )
-    edit.model.functions.append(function)
-    if not any(entry.domain == DOMAIN for entry in edit.model.opset_import):
-        edit.model.opset_import.append(helper.make_opsetid(DOMAIN, 1))
-    node.domain = DOMAIN
-
-
-def _version(model: Any) -> int:
-    return next((e.version for e in model.opset_import if e.domain in ("", "ai.onnx")), _OPSET)

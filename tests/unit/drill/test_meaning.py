@@ -132,9 +132,10 @@ def test_padding_with_code_0_is_padding_with_minus_zero_point(
     faulty = outputs(broken("padding_with_zero", candidates["qdq"], "stem"), tmp_path, 2)[0]
     assert not np.array_equal(healthy, faulty)
     model = broken("padding_with_zero", candidates["qdq"], "stem")
-    (pad,) = (node for node in model.graph.node if node.op_type == "Pad")
-    constants = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
-    assert constants[pad.input[1]].tolist() == [0, 0, 1, 1, 0, 0, 1, 1]
+    ((function),) = model.functions
+    (pad,) = (node for node in function.node if node.op_type == "Pad")
+    (amounts,) = (node.attribute[0].t for node in function.node if pad.input[1] in node.output)
+    assert numpy_helper.to_array(amounts).tolist() == [0, 0, 1, 1, 0, 0, 1, 1]
     (stem,) = (node for node in model.graph.node if node.name == "stem")
     assert next(a for a in stem.attribute if a.name == "pads").ints == [0, 0, 0, 0]
 
