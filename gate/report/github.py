@@ -87,4 +87,6 @@ def _limited(commands: Iterable[str]) -> str:
     kept = lines[: MOST_A_STEP - 1]
     name = lines[0][2:].partition(" ")[0]
     left = count(len(lines) - len(kept), "more finding")
-    return "".join(kept) + command(name, f"{left}: the job summary and the report have them all")
+    return "".join(kept) + command(
+        name, f"{left}: the job summary and the report have them all", title="gate"
+    )

@@ -94,9 +94,10 @@ def render(spec: FirstSpec) -> str:
 def _override(mode: Mode, repeats: int) -> list[str]:
     if not mode.bounds:
         return []
+    runs = f"{repeats} healthy run{'' if repeats == 1 else 's'}"
     lines = [
         f"    - when: {{quantization: {mode.name}}}",
-        f'      because: "measured in {repeats} healthy runs; tighten with `gate tune-tolerances`"',
+        f'      because: "measured in {runs}; tighten with `gate tune-tolerances`"',
         "      tolerances:",
     ]
     for tier in dict.fromkeys(bound.tier for bound in mode.bounds):

@@ -190,27 +190,29 @@ def _commit(folder: Path, title: str) -> bool:
     patch = (folder / "change.patch").resolve()
     if not patch.read_bytes().strip():
         return False
-    check_patch(git("apply", "--numstat", "-z", str(patch)))
     git("apply", "--index", str(patch))
-    # After the fact too: what is committed is what counts, and no link may stand for a folder.
-    for line in git("diff", "--cached", "--raw", "-z", "--no-renames").split("\0")[::2]:
-        if line and line.split()[1] not in {"100644", "000000"}:
-            raise InputError("the patch makes something that is no plain file")
+    check_change(git("diff", "--cached", "--raw", "--no-renames", "-z"))
     author = ["-c", "user.name=quantgate", "-c", "user.email=quantgate@users.noreply.github.com"]
     git(*author, "commit", "--quiet", "-m", title)
     return True
 
 
-def check_patch(numstat: str) -> None:
-    """Raise InputError unless every file of ``git apply --numstat -z`` is one that may change."""
-    records = [record for record in numstat.split("\0") if record]
-    for record in records:
-        name = record.split("\t")[-1]
+def check_change(raw: str) -> None:
+    """Raise InputError unless all of ``git diff --cached --raw --no-renames -z`` may change.
+
+    What is about to be committed is looked at, not what the patch says of itself: that may rename a
+    file away, or make a link that stands for a folder.
+    """
+    records = raw.split("\0")
+    for modes, name in zip(records[::2], records[1::2], strict=False):
         path = PurePosixPath(name)
-        plain = not path.is_absolute() and ".." not in path.parts and str(path) == name
-        if not plain or not (name == ALLOWED[1] or name.startswith(ALLOWED[0])):
+        allowed = name == ALLOWED[1] or name.startswith(ALLOWED[0])
+        if not allowed or ".." in path.parts:
             raise InputError(f"the patch changes {name!r}; only {' and '.join(ALLOWED)} may change")
-    if not records:
+        # A plain file, or none any more.
+        if modes.split()[1] not in {"100644", "000000"}:
+            raise InputError(f"the patch makes {name!r} something that is no plain file")
+    if len(records) < 2:
         raise InputError("the patch changes no file")
 
 
