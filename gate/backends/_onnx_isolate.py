@@ -19,7 +19,7 @@ from gate.backends._onnx_describe import channel_parameters
 from gate.backends._onnx_fold import Folded, Folder, Stored
 from gate.backends._onnx_follow import Identity
 from gate.backends._onnx_graph import Graph, Node
-from gate.backends._onnx_session import Source, open_part, runtime_errors
+from gate.backends._onnx_session import LEVELS, Source, open_part, runtime_errors
 from gate.backends.base import BackendError
 from gate.backends.isolation import Operand, Piece, Saved
 from gate.core.layer import TensorInfo
@@ -184,7 +184,10 @@ class OnnxPiece:
         lines = [
             "import onnxruntime",
             f"path, cpu = here / {MODEL_FILE!r}, ['CPUExecutionProvider']",
-            "session = onnxruntime.InferenceSession(path, providers=cpu)",
+            "options = onnxruntime.SessionOptions()",
+            f"level = onnxruntime.GraphOptimizationLevel.{LEVELS[self._source.level]}",
+            "options.graph_optimization_level = level",
+            "session = onnxruntime.InferenceSession(path, options, providers=cpu)",
             f"feeds = {{n: v.astype(t) for n, t, v in zip({names!r}, {types!r}, inputs)}}",
             "(got,) = session.run(None, feeds)",
         ]
@@ -232,7 +235,7 @@ class OnnxPiece:
         feeds = {}
         for (name, stored, info), value in zip(self._entries, operands, strict=True):
             fed = name if stored is None else f"{name}{_REAL_SUFFIX}"
-            feeds[fed] = np.ascontiguousarray(value, dtype=_fed_type(stored, info))
+            feeds[fed] = np.asarray(value, _fed_type(stored, info), order="C")
         return feeds
 
 

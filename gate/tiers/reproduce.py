@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from gate.backends.base import BackendError, Session
-from gate.backends.isolation import IsolatingSession, Piece, Saved
+from gate.backends.isolation import IsolatingSession, Saved
 from gate.core.layer import LayerMatch, LayerRow
 from gate.core.tensors import Array, TensorMap
 from gate.tiers.layout import Layout, choose
@@ -76,7 +76,7 @@ def reproduce(
         needed = piece if isinstance(piece, str) else wires(piece, matches, captures)
         if isinstance(piece, str) or isinstance(needed, str):
             raise ReproduceError(f"'{layer}' cannot be run alone: {needed}")
-        tensors = _Tensors(reference, candidate, sample, matches, rows, other)
+        tensors = _Tensors(reference, candidate, sample, matches=matches, rows=rows, other=other)
         inputs = isolation.inside(sample)
         operands = [tensors.operand(wire, inputs) for wire in needed]
         got = piece.run(operands)
@@ -85,7 +85,15 @@ def reproduce(
         saved = piece.save(folder, operands)
     except (BackendError, KeyError, ValueError) as error:
         raise ReproduceError(f"'{layer}' cannot be run alone: {error}") from error
-    _write(folder, layer, operands, expected, got, saved, about)
+    _write(
+        folder,
+        layer,
+        operands=operands,
+        expected=expected,
+        got=got,
+        saved=saved,
+        about=about,
+    )
     return Reproduction(folder=folder, layer=layer, sqnr_db=_sqnr(expected, got))
 
 
@@ -97,6 +105,7 @@ class _Tensors:
         reference: Session,
         candidate: Session,
         sample: TensorMap,
+        *,
         matches: Sequence[LayerMatch],
         rows: Sequence[LayerRow],
         other: Sequence[LayerRow],
@@ -143,6 +152,7 @@ class _Tensors:
 def _write(
     folder: Path,
     layer: str,
+    *,
     operands: Sequence[Array],
     expected: Array,
     got: Array,
@@ -171,8 +181,8 @@ print(f"largest difference from got.npy {{np.abs(got - then).max():.6g}}")
         "",
         *(f"- {line}" for line in about),
         f"- alone on the reference's inputs it has an SQNR of {_sqnr(expected, got):.2f} dB",
-        f"- `python {SCRIPT}` runs `{saved.file}` on `input_*.npy` and compares with `expected.npy`"
-        " (the floating-point model's output); `got.npy` is what it gave here",
+        f"- `python {SCRIPT}` runs `{saved.file}` on `input_*.npy` and compares",
+        "- `expected.npy` is the floating-point model's output, `got.npy` what the layer gave here",
         "",
     ]
     (folder / "README.md").write_text("\n".join(lines), encoding="utf-8")
