@@ -113,6 +113,19 @@ def test_judging_again_writes_the_same_page(spec: str, tmp_path: Path) -> None:
         assert (tmp_path / "b.html").read_bytes() == (tmp_path / "a.html").read_bytes()
 
 
+def test_shards_bring_theirs_along(spec: str, project: Path, tmp_path: Path) -> None:
+    other = write_spec(project, "pictures-too", json.loads(Path(spec).read_text()))
+    for index in (1, 2):
+        shard = ["--shard", f"{index}/2", "--out", str(tmp_path / "shards" / str(index))]
+        main(["run", "--quiet", spec, other, *shard])
+    page = tmp_path / "page.html"
+    main(["merge", str(tmp_path / "shards"), "--out", str(tmp_path / "all"), "--html", str(page)])
+    assert page.read_text("utf-8").count("data:image/png;base64,") == 2 * FLIPS_KEPT
+    again = tmp_path / "again.html"
+    main(["judge", str(tmp_path / "all"), "--html", str(again)])
+    assert again.read_bytes() == page.read_bytes()
+
+
 def test_broken_flips_are_said_and_the_page_is_written(
     spec: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
