@@ -243,7 +243,9 @@ def _layer_data(layer: LayerFact) -> dict[str, JsonValue]:
         "size": layer.work,
         "stands for": layer.covers if layer.covers != layer.name else "",
         "SQNR": quantity(layer.sqnr, "dB") if layer.sqnr is not None else "",
-        "alone": quantity(layer.isolated, "dB") if layer.isolated is not None else "",
+        "alone": quantity(layer.isolated, "dB")
+        if layer.isolated is not None
+        else layer.why_not_isolated,
         "baseline": quantity(layer.baseline, "dB") if layer.baseline is not None else "",
         "bound": f">= {quantity(layer.bound, 'dB')}" if layer.bound is not None else "",
         "more": layer.other,

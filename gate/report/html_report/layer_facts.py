@@ -41,6 +41,7 @@ class LayerFact:
     """Cumulative: where the layer runs, on the candidate's own inputs; dB."""
     isolated: float | None
     """On the reference's inputs, the layer alone; dB."""
+    why_not_isolated: str
     baseline: float | None
     """Cumulative, when the baseline was accepted; dB."""
     bound: float | None
@@ -94,7 +95,7 @@ def _fact(
     faults: tuple[str, ...],
     other: str,
 ) -> LayerFact:
-    isolated = getattr(match, "isolated", None)
+    isolated = match.isolated if match is not None else None
     return LayerFact(
         name=one_line(name),
         op=one_line(row.op) if row is not None else "",
@@ -108,6 +109,7 @@ def _fact(
         covers=", ".join(one_line(part) for part in match.reference) if match is not None else "",
         sqnr=sqnr,
         isolated=elementwise.sqnr_db(isolated) if isolated is not None else None,
+        why_not_isolated=one_line(match.why_not_isolated) if match is not None else "",
         baseline=baseline,
         bound=bound,
         failed=bool(faults),
