@@ -20,7 +20,7 @@ from gate.core.tolerance import Anchor, Tolerance
 from gate.core.verdict import Check
 from gate.judge.comparison import Comparison, compare
 from gate.judge.measure import Measured, measure
-from gate.judge.rounds import Against, contention, launch_sets, launched, timing_fault
+from gate.judge.rounds import Against, launch_sets, launched, timing_fault
 from gate.judge.tolerances import judge_tolerance
 from gate.judge.wording import count
 from gate.metrics.sequential import (
@@ -32,6 +32,7 @@ from gate.metrics.sequential import (
     percentile_decision,
     runs_needed,
 )
+from gate.metrics.timing import contention
 
 LATENCIES = frozenset({"latency_p50", "latency_p90", "latency_p99"})
 TIMED = LATENCIES | {"throughput", "speedup", "latency_ratio", "slowdown"}
@@ -128,9 +129,11 @@ def judge_timed(
 def crowded(observation: Observation) -> Iterator[str]:
     """A note where the candidate got little of a processor while it was timed."""
     timing = observation.timing
-    if timing is None or not launched(timing) or observation.environment.threads > 1:
+    if timing is None or not launched(timing) or timing_fault(timing):
         return
-    share = contention(timing)
+    if observation.environment.threads > 1:
+        return
+    share = contention(timing.candidate_wall_ns, timing.candidate_cpu_ns)
     if share is not None and share < CROWDED:
         yield (
             f"timed on a crowded machine: the candidate had a processor {100 * share:.0f} % of the time"
@@ -309,7 +312,7 @@ class _Judge:
         )
 
     def _load(self) -> str:
-        share = contention(self._timing)
+        share = contention(self._timing.candidate_wall_ns, self._timing.candidate_cpu_ns)
         return "" if share is None else f" (CPU/wall {share:.2f})"
 
 

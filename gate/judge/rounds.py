@@ -136,11 +136,5 @@ def ratio(observation: Observation, against: Against) -> Ratio | None:
     )
 
 
-def contention(timing: TimingObserved) -> float | None:
-    """CPU time over wall time of the candidate's runs: well below 1 (a thread) on a crowded machine."""
-    wall = sum(timing.candidate_wall_ns)
-    return sum(timing.candidate_cpu_ns) / wall if wall > 0 and timing.candidate_cpu_ns else None
-
-
 def _pooled(launches: Sequence[Launch]) -> Floats:
     return np.concatenate([log_ratios(launch) for launch in launches])

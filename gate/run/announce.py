@@ -42,13 +42,13 @@ class Announcer:
         self.seconds[self._stage] = self.seconds.get(self._stage, 0.0) + spent
         self._since, self._waited = now, 0.0
 
-    def progress(self, total: int, *, every: float = PROGRESS_SECONDS) -> Callable[[int], None]:
-        """A function that announces how many of ``total`` are done, at most ``every`` so many seconds."""
+    def progress(self, total: int) -> Callable[[int], None]:
+        """A function that announces how many of ``total`` are done, seldom in between."""
         stage = self._stage
 
         def tick(done: int) -> None:
             now = time.monotonic()
-            if done >= total or now - self._said >= every:
+            if done in {0, total} or now - self._said >= PROGRESS_SECONDS:
                 self._said = now
                 self._send({"stage": stage, "done": done, "total": total})
 

@@ -167,13 +167,10 @@ class _Run:
             probe.wait_until_ready()
             timing.wait_until_ready()
             with machine.alone():
+                tick = announcer.progress(2 * case.run.timing_processes)
+                tick(0)
                 cost = probe.measure()
-                observed = timing.take(
-                    facts,
-                    self._lookup(),
-                    announcer.progress(case.run.timing_processes),
-                    first=cost.launch,
-                )
+                observed = timing.take(facts, self._lookup(), tick, first=cost.launch)
             resources = _resources(prepared, reference.session, candidate, cost)
             device = _Device(timing=observed, resources=resources)
         elif Tier.DEVICE in case.tiers:
