@@ -336,7 +336,8 @@ def _unhealthy(result: CaseResult) -> str | None:
     if verdict.status is Status.PASS:
         return None
     lines = explain(verdict)
-    return lines[0].text if lines else verdict.status.value
+    # The draft that it points to is gone.
+    return re.sub(r" \(\S+:\d+:\d+\)$", "", lines[0].text) if lines else verdict.status.value
 
 
 def _relative(path: Path, out: Path) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,11 @@ WRITES = {
 }
 
 
+def tool(name: str) -> str:
+    """A command that is installed beside this interpreter."""
+    return str(Path(sys.executable).with_name(name))
+
+
 def ids(path: Path) -> str:
     return path.relative_to(ROOT / ".github").as_posix()
 
@@ -35,14 +41,15 @@ def steps(document: Any) -> list[Any]:
 def test_github_would_accept_it(path: Path) -> None:
     kind = "github-actions" if path.name == "action.yml" else "github-workflows"
     done = subprocess.run(
-        ["check-jsonschema", "--builtin-schema", f"vendor.{kind}", str(path)],
+        [tool("check-jsonschema"), "--builtin-schema", f"vendor.{kind}", str(path)],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_the_linters_find_nothing() -> None:
-    for command in (["actionlint", "-pyflakes="], ["zizmor", "--offline", "--quiet", ".github"]):
+    actionlint = [tool("actionlint"), "-pyflakes=", "-shellcheck", tool("shellcheck")]
+    for command in (actionlint, [tool("zizmor"), "--offline", "--quiet", ".github"]):
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
 
