@@ -12,6 +12,7 @@ from gate.core.artifact import Artifact, Format
 from gate.core.tensors import Array
 from gate.drill import inject
 from gate.drill.base import ArtifactInjector, Equivalent, Fault, Injection, NotHere
+from gate.drill.torch_state import OPTIONS
 from gate.models.hashing import files_sha256
 from gate.models.torch_runtime import quiet_torch_ao
 
@@ -134,7 +135,7 @@ class _Candidate:
             raise NotHere(f"{artifact.path.name} is no state of tensors: {error}") from error
         if not isinstance(content, dict) or "state" not in content:
             raise NotHere(f"{artifact.path.name} is no quantized state")
-        return cls(artifact=artifact, content=content)
+        return cls(artifact=artifact, content={**content, OPTIONS: dict(artifact.options)})
 
     def copy(self) -> Any:
         """A copy of its own; tensors of a state are replaced, never written into."""
@@ -151,7 +152,7 @@ class _Candidate:
         if self.artifact.format is Format.TORCH_QUANTIZED:
             import torch
 
-            torch.save(content, path)
+            torch.save({key: part for key, part in content.items() if key != OPTIONS}, path)
         else:
             import onnx
 

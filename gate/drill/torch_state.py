@@ -16,11 +16,13 @@ import numpy as np
 from gate.core.tensors import Array
 from gate.drill.base import NotHere
 from gate.drill.onnx_edit import Edit, Slot
-from gate.drill.sites import Bias, Constants, Weight
+from gate.drill.sites import Bias, Weight
 
 _PACKED_KEY = "._packed_params._packed_params"
 _CELL_KEY = "._all_weight_values"
-_HIGHEST_CODE = 255
+_HIGHEST_CODE, _HIGHEST_REDUCED = 255, 127
+OPTIONS = "options"
+"""Key under which the quantizer's options stand beside the state, while it is being changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,9 @@ class StateEdit:
         self.content = content
         self.state: dict[str, Any] = content["state"]
         self.added: list[str] = []
+        reduced = content.get(OPTIONS, {}).get("reduce_range", False)
+        self.highest_code = _HIGHEST_REDUCED if reduced else _HIGHEST_CODE
+        """Of what calibration saw; kernels cut off at 255 all the same."""
 
     def need(self, slot: Slot) -> Array:
         """Value of an entry. Do not write into it."""
@@ -149,13 +154,13 @@ class StateOutput:
     scale: Entry
     zero_point: Entry
 
-    def real_range(self, edit: Constants) -> tuple[float, float]:
-        """Smallest and largest real value of all 8-bit codes."""
+    def real_range(self, edit: StateEdit) -> tuple[float, float]:
+        """Smallest and largest real value that calibration saw."""
         scale, zero = float(edit.need(self.scale)), int(edit.need(self.zero_point))
-        return -zero * scale, (_HIGHEST_CODE - zero) * scale
+        return -zero * scale, (edit.highest_code - zero) * scale
 
-    def put_range(self, edit: Constants, low: float, high: float) -> None:
-        """Store another range."""
+    def put_range(self, edit: StateEdit, low: float, high: float) -> None:
+        """Store another range, in all 8 bits: what lies beyond is cut off."""
         scale = (high - low) / _HIGHEST_CODE
         edit.put(self.scale, np.array(scale, edit.need(self.scale).dtype))
         edit.put(self.zero_point, np.array(round(-low / scale), edit.need(self.zero_point).dtype))

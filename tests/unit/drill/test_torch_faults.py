@@ -129,6 +129,19 @@ def test_fault_of_a_dynamic_recurrent_candidate(name: str, recurrent: Made, tmp_
     _check(recurrent, name, tmp_path)
 
 
+def test_a_halved_range_is_halved_though_codes_of_seven_bits_leave_room(
+    static: Made, tmp_path: Path
+) -> None:
+    """Kernels cut off at 255: half the scale alone would be a finer grid, and no fault."""
+    assert static.artifact.options["reduce_range"] is True
+    done = static.planted("range_halved", tmp_path)
+    before, after = (
+        torch.load(a.path, weights_only=True)["state"] for a in (static.artifact, done.artifact)
+    )
+    key = f"{done.injection.layer}.scale"
+    assert 255 * float(after[key]) == pytest.approx(0.5 * 127 * float(before[key]), rel=0.01)
+
+
 def test_float_weights_make_the_file_larger_alone(static: Made, tmp_path: Path) -> None:
     done = static.planted("float_weights_kept", tmp_path)
     assert done.artifact.size_bytes > 2 * static.artifact.size_bytes
