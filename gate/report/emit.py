@@ -55,7 +55,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-v", "--verbose", action="store_true", help="show every check of every case"
     )
     policy = parser.add_argument_group("exit code")
-    policy.add_argument("--require", action="store_true", help="a case that is skipped or not comparable counts as failed")
+    policy.add_argument(
+        "--require",
+        action="store_true",
+        help="a case that is skipped or not comparable counts as failed",
+    )
     policy.add_argument(
         "--allow-inconclusive", action="store_true", help="an inconclusive case counts as passed"
     )
