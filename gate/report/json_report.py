@@ -37,7 +37,7 @@ def render(
     not_applicable: Sequence[NotApplicable] = (),
     exit_code: int | None = None,
 ) -> str:
-    """Write the report as one JSON document, keys in a fixed order, a newline at the end.
+    """Write the report as one JSON document, keys in a fixed order, one case a line.
 
     ``exit_code`` is that of the command; None takes the one that no option has changed.
 
@@ -51,10 +51,18 @@ def render(
         "gate_version": __version__,
         "exit_code": summarize(verdicts).exit_code if exit_code is None else exit_code,
         "counts": {word.value: counted[word] for word in Outcome},
-        "cases": [_case(verdict, by_id.get(verdict.case_id)) for verdict in verdicts],
         "not_applicable": [to_plain(pair) for pair in not_applicable],
     }
-    return json.dumps(_finite(document), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    cases = ",\n".join(f"  {_line(_case(v, by_id.get(v.case_id)))}" for v in verdicts)
+    head = json.dumps(document, indent=1, ensure_ascii=False).removesuffix("\n}")
+    return f'{head},\n "cases": [\n{cases}\n ]\n}}\n'
+
+
+def _line(case: dict[str, JsonValue]) -> str:
+    try:
+        return json.dumps(case, ensure_ascii=False, allow_nan=False)
+    except ValueError:  # a number that is not finite: rare, and looking for it takes long
+        return json.dumps(_finite(case), ensure_ascii=False, allow_nan=False)
 
 
 def _case(verdict: Verdict, result: CaseResult | None) -> dict[str, JsonValue]:
