@@ -37,9 +37,11 @@ class Variation:
 
     def of(self, case: Case) -> Case:
         """The case under this variation; what it demands stays."""
+        grown = max(1.0, self.batch / case.run.batch)
+        memory = round(grown * case.run.memory_bytes)  # a larger batch is not to be held against it
         return replace(
             case,
-            run=replace(case.run, seed=self.seed, batch=self.batch),
+            run=replace(case.run, seed=self.seed, batch=self.batch, memory_bytes=memory),
             target=replace(case.target, threads=self.threads),
         )
 

@@ -16,6 +16,16 @@ from gate.spec.load import load_specs
 
 ROOT = Path(__file__).resolve().parents[2]
 CASE = "digits_cnn/ort-per-channel@ort-cpu"
+PROBES = (
+    "zeros",
+    "constant",
+    "denormals",
+    "borders",
+    "extremes",
+    "saturating",
+    "batch",
+    "channels_last",
+)
 FAULTS = (
     "scale_x1_05",
     "channel_zeroed",
@@ -134,6 +144,7 @@ def test_a_score_below_the_required_one_exits_1_with_advice(
     project: Project, tmp_path: Path
 ) -> None:
     spec = project.folder / "specs" / "loose.yaml"
+    probes = ", ".join(f"numerical.probe.{name}" for name in PROBES)
     spec.write_text(
         "extends: digits_cnn.yaml\n"
         "tolerances:\n"
@@ -141,17 +152,21 @@ def test_a_score_below_the_required_one_exits_1_with_advice(
         '    top1_agreement: ">= 50 %", kl_divergence: "< 1 nat"}\n'
         '  layers: {sqnr: ">= 5 dB", worst_channel_nmse: "< 90 %", bias: "< 50 %"}\n'
         '  device: {top1: ">= 50 %", top1_drop: "< 20 pp"}\n'
+        "  overrides:\n"
+        "    - when: {quantization: ort-per-channel}\n"
+        "      because: bounds that nobody thought about\n"
+        f"      drop: [layers.isolated_sqnr, layers.isolated_worst_channel_nmse, {probes}]\n"
     )
     page = tmp_path / "drill.md"
     done = project.gate(
         "drill", "specs/loose.yaml", "--select", "loose/ort-per-channel@ort-cpu", "--samples", "200",
-        "--quiet", "--markdown", str(page), *selected("per_tensor"),
+        "--quiet", "--markdown", str(page), *selected("zero_point_off_by_1"),
     )  # fmt: skip
 
     assert done.returncode == 1, done.stdout
     assert "0 of 1 fault caught (0.0 %, required 95 %)" in done.stdout
     assert "would catch it" in done.stdout
-    assert "**per_tensor** slipped through" in page.read_text()
+    assert "**zero_point_off_by_1** slipped through" in page.read_text()
 
 
 def test_healthy_reruns_raise_no_alarm(project: Project) -> None:
