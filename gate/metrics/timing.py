@@ -23,8 +23,18 @@ def percentile_ms(samples_ns: Sequence[int], q: float) -> float | None:
     >>> percentile_ms([1_000_000, 2_000_000, 3_000_000], 50)
     2.0
     """
-    samples = _samples(samples_ns)
-    return float(np.percentile(samples, q)) / NS_PER_MS if samples.size else None
+    if not 0.0 <= q <= 100.0:
+        raise ValueError(f"a percentile is from 0 to 100, got {q}")
+    samples = np.sort(_samples(samples_ns))
+    if not samples.size:
+        return None
+    # numpy.percentile does the same at twenty times the cost for so few samples.
+    place = (samples.size - 1) * q / 100.0
+    below = int(place)
+    low, high = float(samples[below]), float(samples[min(below + 1, samples.size - 1)])
+    part = place - below
+    value = low + (high - low) * part if part < 0.5 else high - (high - low) * (1.0 - part)
+    return value / NS_PER_MS
 
 
 def speedup(reference_ns: Sequence[int], candidate_ns: Sequence[int]) -> float | None:
