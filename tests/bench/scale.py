@@ -96,6 +96,7 @@ def write_specs(folder: Path) -> None:
                 f"t{i}": {"backend": "onnxruntime", "threads": i + 1} for i in range(TARGETS)
             },
             "baseline": "ignore",
+            "run": {"timing": {"rounds": 2, "processes": 1}},
             "tolerances": {
                 "numerical": {"finite": True, "sqnr": ">= 15 dB", "relative_mse": "< 5 %"},
                 "layers": {"shapes": "equal", "quantized_ops": "== 100 %", "sqnr": ">= 15 dB"},
