@@ -115,7 +115,7 @@ class Builder:
 
     def _id(self) -> str:
         found = spec_id(self._root, self._name)
-        if re.search(NAME, found) is None:  # one that is written was checked by the schema
+        if re.fullmatch(NAME, found) is None:  # one that is written was checked by the schema
             self._diagnostics.append(
                 Diagnostic(
                     position=self._root.position,

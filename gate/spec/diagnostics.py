@@ -23,7 +23,9 @@ class Diagnostic:
     def __str__(self) -> str:
         path = f"{self.path}: " if self.path else ""
         hint = f" ({self.hint})" if self.hint else ""
-        return f"{self.position}: {path}{self.message}{hint}"
+        # A file that somebody else brought may be named by what a terminal obeys.
+        file = shown(self.position.file, limit=4096)
+        return f"{file}:{self.position.line}:{self.position.column}: {path}{self.message}{hint}"
 
 
 class SpecError(Exception):

@@ -6,6 +6,7 @@ import posixpath
 from pathlib import Path
 
 from gate.spec.diagnostics import Diagnostic, join_path, one_of, shown
+from gate.spec.inside import leaves_repository
 from gate.spec.nodes import Mapping, Node, Scalar, Sequence
 from gate.spec.reader import SUFFIXES, read_file
 
@@ -57,10 +58,10 @@ class Extender:
             return fault(f"expected a file ending in {one_of(SUFFIXES)}, found '{shown(written)}'")
         file_name = posixpath.normpath(posixpath.join(posixpath.dirname(name), written))
         file = Path(file_name)
-        if _absent(file):
-            return fault(
-                f"there is no file '{shown(file_name)}'", "relative to the file that says so"
-            )
+        if (why := leaves_repository(file_name, name)) or _absent(file):
+            told = f"'{shown(written)}' {why}, which is refused"
+            absent = f"there is no file '{shown(file_name)}'"
+            return fault(told) if why else fault(absent, "relative to the file that says so")
         identity = str(file.resolve())
         if identity in chain:
             return fault(f"'{shown(written)}' extends this file, so it would extend itself")

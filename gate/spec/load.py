@@ -13,6 +13,7 @@ from gate.spec.build import Builder
 from gate.spec.checks import check_globs, check_spec, check_together
 from gate.spec.diagnostics import Diagnostic, SpecError, ordered, whole_file
 from gate.spec.extends import Extender
+from gate.spec.inside import leaves_repository
 from gate.spec.nodes import Mapping, child, plain
 from gate.spec.nodes import Sequence as NodeList
 from gate.spec.probes import ProbesReader
@@ -79,7 +80,14 @@ def _files(given: str, diagnostics: list[Diagnostic]) -> list[Path]:
         return []
     if not found:
         diagnostics.append(whole_file(_name(Path(given)), "no spec in this directory"))
-    return found
+    # A file that is named on the command line is the caller's word; one that is come across is not.
+    kept: list[Path] = []
+    for path in found:
+        if why := leaves_repository(str(path), str(path)):
+            diagnostics.append(whole_file(_name(path), f"{why}, which is refused"))
+        else:
+            kept.append(path)
+    return kept
 
 
 def _load(name: str, extender: Extender) -> tuple[Spec | None, list[Diagnostic]]:

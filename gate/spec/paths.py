@@ -10,7 +10,8 @@ from typing import Any
 
 from gate.core.canonical import JsonValue
 from gate.spec import nodes
-from gate.spec.diagnostics import Diagnostic
+from gate.spec.diagnostics import Diagnostic, shown
+from gate.spec.inside import leaves_repository
 from gate.spec.nodes import Node, Path, Scalar, dotted
 
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")
@@ -73,7 +74,16 @@ class PathResolver:
             return written
         expanded = _VARIABLE.sub(lambda match: self.environment[match.group(1)], written)
         folder = os.path.dirname(node.position.file)  # noqa: PTH120 names, not files
-        return os.path.abspath(os.path.join(folder, expanded))  # noqa: PTH100, PTH118 keep links
+        found = os.path.abspath(os.path.join(folder, expanded))  # noqa: PTH100, PTH118 keep links
+        # A variable is the machine's own word; a path alone is that of whoever wrote the spec.
+        if expanded == written and (why := leaves_repository(found, node.position.file)):
+            self._report(
+                node,
+                path,
+                f"'{shown(written)}' {why}, which is refused",
+                "name such places through an environment variable, as in ${MODELS}/net.onnx",
+            )
+        return found
 
     def _no_variables(self, node: Scalar, written: str, path: Path) -> None:
         if (found := _VARIABLE.search(written)) is not None:

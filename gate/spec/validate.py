@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any, TypeAlias
 
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.validators import extend
 
 from gate.core.status import Tier
@@ -59,7 +60,8 @@ def _validator() -> Any:
         "integer", lambda _, value: isinstance(value, int) and not isinstance(value, bool)
     )
     make: Any = extend  # untyped in the stubs
-    kind = make(Draft202012Validator, {_CHOICE: _chosen}, type_checker=types)
+    keywords = {_CHOICE: _chosen, "pattern": _matched}
+    kind = make(Draft202012Validator, keywords, type_checker=types)
     whole = schema.current()
     return kind(_inlined({k: v for k, v in whole.items() if k != "$defs"}, whole["$defs"]))
 
@@ -92,6 +94,14 @@ def _chosen(validator: Any, choice: Any, instance: Any, _: Any) -> Iterator[Faul
     name = instance.get(key) if isinstance(instance, dict) else None
     if isinstance(name, str) and name in table:
         yield from validator.descend(instance, table[name])
+
+
+def _matched(validator: Any, pattern: str, instance: Any, _: Any) -> Iterator[Fault]:
+    # In JSON Schema "$" is the end of the text; in Python also the place before a last line break.
+    if validator.is_type(instance, "string"):
+        exact = f"{pattern[:-1]}\\Z" if pattern.endswith("$") else pattern
+        if re.search(exact, instance) is None:
+            yield ValidationError(f"{instance!r} does not match {pattern!r}")
 
 
 def _explain(error: Fault, root: Node) -> Iterator[Diagnostic]:

@@ -163,7 +163,8 @@ def _write(
         np.save(folder / f"input_{number}.npy", operand)
     np.save(folder / "expected.npy", expected)
     np.save(folder / "got.npy", got)
-    script = f'''"""Runs layer {layer!r} alone; needs {" and ".join(saved.packages)}, and nothing else."""
+    # The name comes from the model: in a comment its repr stays on one line, quotes end nothing there.
+    script = f"""# Runs layer {layer!r} alone; needs {" and ".join(saved.packages)}, and nothing else.
 from pathlib import Path
 import numpy as np
 here = Path(__file__).resolve().parent
@@ -174,7 +175,7 @@ noise = np.linalg.norm((got - expected).astype(np.float64))
 sqnr = 20 * np.log10(np.linalg.norm(expected.astype(np.float64)) / noise) if noise else np.inf
 print(f"SQNR {{sqnr:.2f}} dB, largest error {{np.abs(got - expected).max():.6g}}")
 print(f"largest difference from got.npy {{np.abs(got - then).max():.6g}}")
-'''
+"""
     (folder / SCRIPT).write_text(script, encoding="utf-8")
     lines = [
         f"# Layer `{layer}` by itself",
