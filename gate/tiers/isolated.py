@@ -115,16 +115,15 @@ class Isolated:
         return "" if index in self._errors else "its output was not compared"
 
     def notes(self, named: Iterable[int]) -> Iterator[str]:
-        """One line a reason, with the layers that it holds for."""
-        reasons: dict[str, list[str]] = {}
-        for index in named:
-            why = self._why.get(index)
-            if why:
-                reasons.setdefault(why, []).append(self._matches[index].candidate)
-        for why, names in reasons.items():
-            more = len(names) - _NAMES_SHOWN
-            shown = ", ".join(names[:_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
-            yield f"layers not run alone: {shown}: {why}"
+        """One line for all layers; each one's own reason is kept with its match."""
+        found = [(self._matches[i].candidate, self._why[i]) for i in named if self._why.get(i)]
+        if found:
+            reasons = len({why for _, why in found})
+            others = f" (the first of {reasons} reasons)" if reasons > 1 else ""
+            layers = [layer for layer, _ in found]
+            more = len(layers) - _NAMES_SHOWN
+            shown = ", ".join(layers[:_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
+            yield f"layers not run alone: {shown}: {found[0][1]}{others}"
 
     def _operand(
         self,
