@@ -3,30 +3,36 @@
 Three ways to compare, in this order: with the baseline's own artifact, run beside the candidate; with
 the ratio to the reference that the baseline keeps, which takes a wider tolerance; and, for what is
 demanded of the reference itself, with the reference. Percentiles on a dedicated target have a rule
-of their own. ``gate.metrics.sequential`` decides; here are the questions.
+of their own. ``latency_questions`` has the limits, ``gate.metrics.sequential`` decides.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from gate.core.baseline import Baseline, BaselineLookup
 from gate.core.case import Case
+from gate.core.environment import Environment
 from gate.core.observation import Observation, TimingObserved
 from gate.core.status import Status, Tier
 from gate.core.tolerance import Anchor, Tolerance
 from gate.core.verdict import Check
 from gate.judge.comparison import Comparison, compare
+from gate.judge.latency_questions import (
+    Question,
+    against_base,
+    against_reference,
+    against_stored,
+    growth,
+)
 from gate.judge.measure import Measured, measure
 from gate.judge.rounds import Against, launch_sets, launched, timing_fault
 from gate.judge.tolerances import judge_tolerance
 from gate.judge.wording import count
 from gate.metrics.sequential import (
-    WALL_TOLERANCE,
     Decision,
-    Limits,
     Outcome,
     decide,
     percentile_decision,
@@ -38,45 +44,16 @@ LATENCIES = frozenset({"latency_p50", "latency_p90", "latency_p99"})
 TIMED = LATENCIES | {"throughput", "speedup", "latency_ratio", "slowdown"}
 """Metrics that are measured in timed rounds."""
 
-SMALLEST_TOLERANCE = 0.025
-"""Against the baseline's artifact. A launch has a bias of about 0.6 % (one standard deviation) even
-between copies of one file, so that less cannot be told."""
-SMALLEST_RATIO_TOLERANCE = 0.10
-"""Against a stored ratio, which differs by about 2.6 % from launch to launch."""
-SURE_RATIO = "15 to 20 %"
-"""Slow-down that a stored ratio is sure to show, for people."""
-_GAP = 0.03
-"""How far below the tolerance a median fails already, so that one at the tolerance surely does."""
-_SHARE = 0.4
-"""The same as a share of the tolerance, where that is closer to it."""
-_RATIO_SHARE = 0.75
-_WALL_ROOM = 0.05
-"""How far beyond a tolerance of the baseline's time the shortest wall times may be, at least."""
-
 CROWDED = 0.8
 """Share of CPU time in wall time below which a note says so."""
 
+_RATIOS = frozenset({"speedup", "latency_ratio"})
 _QUANTILE = {"latency_p50": 0.5, "latency_p90": 0.9, "latency_p99": 0.99, "throughput": 0.5}
 _STATUS = {
     Decision.PASS: Status.PASS,
     Decision.FAIL: Status.FAIL,
     Decision.CONTINUE: Status.INCONCLUSIVE,
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
-    """What the rounds are asked, as limits of ln(candidate / other)."""
-
-    against: Against
-    limits: Limits
-    metric: str
-    """Metric whose measurement stands in the check."""
-    bound: float | None
-    """In that metric's unit."""
-    demand: str
-    """For people."""
-    baseline: float | None = None
 
 
 def timed(tolerance: Tolerance) -> bool:
@@ -91,6 +68,18 @@ def wants_base(case: Case) -> bool:
         or (tolerance.metric in _QUANTILE and tolerance.anchor is Anchor.BASELINE)
         for tolerance in case.tolerances
         if tolerance.tier is Tier.DEVICE
+    )
+
+
+def unchanged(
+    case: Case, baseline: Baseline, environment: Environment, candidate_sha256: str
+) -> bool:
+    """Whether nothing that decides the latency changed since the baseline, but the machine."""
+    return (
+        candidate_sha256 == baseline.artifacts.get("candidate")
+        and environment.versions == baseline.environment.versions
+        and environment.threads == baseline.environment.threads
+        and case.spec_digest == baseline.spec_digest
     )
 
 
@@ -161,14 +150,15 @@ class _Judge:
         question: Question | Check | None = None
         if metric == "slowdown" or (metric in _QUANTILE and anchor is Anchor.BASELINE):
             question = self._against_baseline(tolerance, check)
-        elif metric == "latency_ratio" and anchor is Anchor.BASELINE:
-            question = self._stored_ratio(check, _share(tolerance, check.baseline) or 0.0)
-        elif metric in {"speedup", "latency_ratio"} and check.bound:
+        elif metric in _RATIOS and anchor is Anchor.BASELINE:
+            share = growth(tolerance, check.baseline)
+            question = self._stored_ratio(check, share) if share is not None else None
+        elif metric in _RATIOS and check.bound is not None and check.bound > 0.0:
             sign = -1.0 if metric == "speedup" else 1.0
-            question = _against_reference(sign * math.log(check.bound), check)
+            question = against_reference(sign * math.log(check.bound), check)
         elif metric in {"latency_p50", "throughput"} and anchor is Anchor.REFERENCE:
             sign = -1.0 if metric == "throughput" else 1.0
-            question = _against_reference(sign * math.log(tolerance.value), check)
+            question = against_reference(sign * math.log(tolerance.value), check)
         elif metric in _QUANTILE and self._case.target.dedicated and check.bound:
             return self._percentile(tolerance, check)
         if isinstance(question, Question):
@@ -182,14 +172,17 @@ class _Judge:
             return replace(
                 check, status=comparison.why_not_status, message=comparison.why_not, bound=None
             )
-        share = _share(tolerance, check.baseline)
+        share = growth(tolerance, check.baseline)
         if share is None:
             return None
         if self._timing.base_wall_ns and self._timing.base_sha256 == baseline.artifacts.get(
             "candidate"
         ):
             return against_base(share)
-        if self._same_file(baseline):
+        seen = self._observation
+        if not self._timing.base_wall_ns and unchanged(
+            self._case, baseline, seen.environment, seen.artifacts.get("candidate", "")
+        ):
             return self._measuring(
                 check,
                 status=Status.PASS,
@@ -197,45 +190,16 @@ class _Judge:
             )
         return self._stored_ratio(check, share)
 
-    def _same_file(self, baseline: Baseline) -> bool:
-        """Whether nothing that decides the latency changed since the baseline, but the machine."""
-        seen = self._observation
-        return (
-            not self._timing.base_wall_ns
-            and seen.artifacts.get("candidate") == baseline.artifacts.get("candidate")
-            and seen.environment.versions == baseline.environment.versions
-            and seen.environment.threads == baseline.environment.threads
-            and self._case.spec_digest == baseline.spec_digest
-        )
-
     def _stored_ratio(self, check: Check, share: float) -> Question | Check | None:
         """Compare with the ratio to the reference as the baseline keeps it; None where it keeps none."""
         stored = self._comparison.value(Tier.DEVICE, "latency_ratio", "case")
         if self._comparison.machine_differs:
             return self._measuring(
-                check, status=Status.SKIPPED, message=self._comparison.machine_differs
+                check, status=Status.NOT_COMPARABLE, message=self._comparison.machine_differs
             )
         if not stored:
             return None
-        wide = max(share, SMALLEST_RATIO_TOLERANCE)
-        zero = math.log(stored)
-        note = self._timing.base_note or "its artifact was not run"
-        widened = f", taken as +{100 * wide:g} %" if wide > share else ""
-        return Question(
-            against=Against.REFERENCE,
-            limits=Limits(
-                fail_above=zero + math.log1p(_RATIO_SHARE * wide),
-                pass_below=zero + math.log1p(wide),
-                wall_above=zero + math.log1p(wide) + WALL_TOLERANCE,
-            ),
-            metric="latency_ratio",
-            bound=stored * (1.0 + wide),
-            baseline=stored,
-            demand=(
-                f"demanded +{100 * share:g} % of the baseline's{widened}: by the stored ratio to the"
-                f" reference ({note}), which is only sure to show {SURE_RATIO}"
-            ),
-        )
+        return against_stored(stored, share, self._timing.base_note or "its artifact was not run")
 
     def _answer(self, question: Question, check: Check) -> Check:
         threads = self._observation.environment.threads
@@ -314,53 +278,6 @@ class _Judge:
     def _load(self) -> str:
         share = contention(self._timing.candidate_wall_ns, self._timing.candidate_cpu_ns)
         return "" if share is None else f" (CPU/wall {share:.2f})"
-
-
-def against_base(share: float) -> Question:
-    """The question that a tolerated growth of the time (a pure number) puts to a timed base."""
-    tolerance = max(share, SMALLEST_TOLERANCE)
-    lower = max(_SHARE * tolerance, tolerance - _GAP)
-    widened = f", taken as +{100 * tolerance:g} %" if tolerance > share else ""
-    return Question(
-        against=Against.BASE,
-        limits=Limits(
-            fail_above=math.log1p(lower),
-            pass_below=math.log1p(tolerance),
-            wall_above=max(WALL_TOLERANCE, math.log1p(tolerance) + math.log1p(_WALL_ROOM)),
-        ),
-        metric="slowdown",
-        bound=100.0 * tolerance,
-        demand=(
-            f"demanded +{100 * share:g} %{widened}: sure to fail from there, able to from"
-            f" +{100 * lower:.3g} %"
-        ),
-    )
-
-
-def _against_reference(limit: float, check: Check) -> Question:
-    return Question(
-        against=Against.REFERENCE,
-        limits=Limits(fail_above=limit, pass_below=limit, wall_above=limit + WALL_TOLERANCE),
-        metric=check.rule,
-        bound=check.bound,
-        baseline=check.baseline,
-        demand=check.message,
-    )
-
-
-def _share(tolerance: Tolerance, accepted: float | None) -> float | None:
-    """The tolerated growth of the time as a pure number; None where it cannot be told."""
-    if tolerance.metric == "slowdown":
-        return tolerance.value / 100.0
-    if tolerance.relative:
-        share = tolerance.value / 100.0
-    elif accepted:
-        share = tolerance.value / accepted
-    else:
-        return None
-    if tolerance.metric != "throughput":
-        return share
-    return 1.0 / (1.0 + share) - 1.0 if share > -1.0 else None
 
 
 def _found(outcome: Outcome, against: Against) -> str:

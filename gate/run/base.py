@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from gate.core.artifact import Artifact, Format
 from gate.core.baseline import Baseline, BaselineFound, BaselineLookup
-from gate.judge.latency import wants_base
+from gate.core.environment import Environment
+from gate.judge.latency import unchanged, wants_base
 from gate.run.artifacts import ArtifactStore
 from gate.run.cache import Cache
 from gate.run.job import Job
@@ -20,10 +21,17 @@ class Base:
     artifact: Artifact | None
     note: str = ""
     same: bool = False
-    """Whether the candidate is the baseline's own file."""
+    """Whether the candidate is the baseline's own file, and nothing about its runs changed either."""
 
 
-def find_base(job: Job, prepared: Prepared, lookup: BaselineLookup | None, cache: Cache) -> Base:
+def find_base(
+    job: Job,
+    prepared: Prepared,
+    lookup: BaselineLookup | None,
+    cache: Cache,
+    *,
+    environment: Environment,
+) -> Base:
     """The baseline's candidate, from the kept artifacts or else from the cache.
 
     A candidate that is the same file is not timed against itself, except in a drill, where the
@@ -36,9 +44,7 @@ def find_base(job: Job, prepared: Prepared, lookup: BaselineLookup | None, cache
     baseline = lookup.baseline
     sha256 = baseline.artifacts.get("candidate", "")
     if sha256 == prepared.artifact.sha256:
-        if job.mutation is None:
-            return Base(artifact=None, note="the candidate is the same file", same=True)
-        return Base(artifact=prepared.artifact)
+        return _same_file(job, prepared, same=unchanged(job.case, baseline, environment, sha256))
     found: Artifact | str | None = "it is not kept here"
     if job.artifacts_dir is not None:
         found = ArtifactStore(job.artifacts_dir).find(sha256)
@@ -47,6 +53,15 @@ def find_base(job: Job, prepared: Prepared, lookup: BaselineLookup | None, cache
     if artifact is None:
         return Base(artifact=None, note=f"the baseline's artifact {sha256[:12]}: {why}")
     return _fits(artifact, baseline, prepared)
+
+
+def _same_file(job: Job, prepared: Prepared, *, same: bool) -> Base:
+    if job.mutation is not None:
+        return Base(artifact=prepared.artifact)
+    note = "the candidate is the same file"
+    if not same:
+        note += ", and versions, threads or the spec changed"
+    return Base(artifact=None, note=note, same=same)
 
 
 def _fits(artifact: Artifact, baseline: Baseline, prepared: Prepared) -> Base:

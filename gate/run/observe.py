@@ -206,7 +206,13 @@ class _Run:
         timing = Timing(
             self._job,
             prepared,
-            find_base(self._job, prepared, self._lookup(), self._cache),
+            find_base(
+                self._job,
+                prepared,
+                self._lookup(),
+                self._cache,
+                environment=self._backend.environment(self._case.target),
+            ),
             inputs=_first(evaluation, self._case.run.timing_batch),
             folder=self._work / "timing",
         )

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from tabulate import tabulate
 
-from gate.judge.latency import against_base
+from gate.judge.latency_questions import against_base
 from gate.metrics.sequential import Decision, Launch, Limits, decide
 from tests.bench.harness import ROOT, Row
 

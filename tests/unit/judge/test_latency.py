@@ -220,8 +220,9 @@ def test_a_ratio_of_another_processor_is_no_comparison() -> None:
     lookup = baseline(seen, latency_p50=1.0, latency_ratio=0.5)
     other = replace(seen, environment=replace(seen.environment, cpu_model="another"))
     (found,) = timing_checks(case(FIVE), other, lookup)
-    assert found.status is Status.SKIPPED
+    assert found.status is Status.NOT_COMPARABLE
     assert "another" in found.message
+    assert judge(case(FIVE), other, lookup).status is Status.NOT_COMPARABLE
     # The artifact itself, run here, is one.
     beside = replace(other, timing=rounds(1.2, base=1.0, launches=4))
     (found,) = timing_checks(case(FIVE), beside, lookup)
@@ -269,6 +270,21 @@ def test_a_speed_up_is_decided_where_its_interval_is_clear_of_the_bound(
     assert high is not None
     assert low < value < high
     assert value == pytest.approx(reference, rel=0.01)
+
+
+def test_a_speed_up_against_the_baselines_is_as_wide_as_a_ratio() -> None:
+    # Ratios differ by some per cent from launch to launch, so one as tight is judged as 10 %.
+    tight = build.baseline_tolerance(D, "speedup", Op.GE, -1.0, relative=True)
+    for candidate, status in ((1.03, Status.PASS), (1.3, Status.FAIL)):
+        found = check(tight, rounds(candidate, launches=6), speedup=2.0, latency_ratio=0.5)
+        assert found.status is status, found.message
+        assert "taken as +10 %" in found.message
+
+
+def test_a_speed_up_that_may_fall_to_nothing_is_no_crash() -> None:
+    anything = build.baseline_tolerance(D, "speedup", Op.GE, -200.0, relative=True)
+    found = check(anything, rounds(1.0), speedup=2.0, latency_ratio=0.5)
+    assert (found.status, found.bound) == (Status.PASS, -2.0)
 
 
 def test_latency_in_multiples_of_the_references_is_paired_too() -> None:

@@ -166,6 +166,23 @@ def test_the_same_file_is_not_timed_against_itself(project: Project, accepted: C
     assert "the same file" in check.message
 
 
+def test_the_same_file_under_an_edited_spec_is_launched_as_often_as_a_ratio_takes(
+    project: Project, accepted: CaseResult
+) -> None:
+    write_chain(project.candidate, 4, "accepted")
+    spec = project.root / "chain.json"
+    looser = {**SPEC, "tolerances": {"device": {"latency_p50": "<= baseline + 50 %"}}}
+    spec.write_text(json.dumps(looser))
+    try:
+        result = project.run()
+    finally:
+        spec.write_text(json.dumps(SPEC))
+    assert sorted(set(times(result).launch)) == [0, 1, 2, 3]
+    check = project.check(result)
+    assert "stored ratio" in check.message
+    assert "the spec changed" in check.message
+
+
 def test_without_the_kept_file_the_stored_ratio_is_used_and_said(
     project: Project, accepted: CaseResult, tmp_path: Path
 ) -> None:
