@@ -86,7 +86,8 @@ def _groups(observation: Observation) -> tuple[_Values, _Values, _Values]:
 def _find(groups: tuple[_Values, _Values, _Values], metric: str) -> tuple[_Pair, str]:
     task, times, resources = groups
     if metric == "new_flips":
-        return _Pair(None), "new flips are counted from a baseline, and there is none"
+        why = "new flips are counted from a baseline, and there is none"
+        return _Pair(None), task if isinstance(task, str) else why
     if metric in {"top1", "top1_drop", "top5", "top5_drop"}:
         group, why = task, "there are fewer than six classes"
     elif metric == "packed_size":

@@ -254,6 +254,14 @@ def test_a_baseline_from_before_flips_were_kept_must_be_updated() -> None:
     assert "holds no list of flips; update it" in found.message
 
 
+def test_flips_that_were_not_observed_fail_and_say_why() -> None:
+    observed = with_changes(lost=(1,))
+    told = verdict(replace(observed, task=None), NEW_FLIPS, baseline=accepted(observed))
+    found = check(told, "new_flips")
+    assert found.status is Status.FAIL
+    assert "has no labels" in found.message
+
+
 def test_flips_of_other_data_are_not_compared() -> None:
     stored = accepted(with_changes(lost=(1, 2)))
     moved = replace(with_changes(lost=(1, 3)), data_digest="f" * 64)
