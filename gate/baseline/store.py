@@ -177,21 +177,26 @@ class BaselineStore:
         if not others:
             return BaselineMissing(path=str(path))
         reasons = []
-        rule_changed = False
+        rule_changed = rule_known = left_behind = False
         for other in others:
             # A damaged or misplaced file may well be the one that is looked for.
             try:
                 there = self.check(other)
             except BaselineError as error:
                 return BaselineBroken(path=str(other), reason=str(error))
-            differences = rule.differences(here, there.environment)
+            own, differences = there.comparability, rule.differences(here, there.environment)
+            rule_known = rule_known or own == rule
+            # By the rule it was recorded under, it would be compared with.
+            left_behind = left_behind or not own.differences(here, there.environment)
             if not differences:
                 rule_changed = True
-                differences = (f"under another rule, {_rule(there.comparability)}",)
+                differences = (f"under another rule, {_rule(own)}",)
             reasons.append(f"{there.environment_class} ({'; '.join(differences)})")
         return BaselineNotComparable(
             reason=f"this is {rule.class_of(here)}; recorded on {'; '.join(reasons)}",
-            rule_changed=rule_changed,
+            # An edit of the rule beside an upgrade hides behind what the new rule tells apart; where
+            # a baseline has the new rule already, those of the old one are but left over.
+            rule_changed=rule_changed or (left_behind and not rule_known),
         )
 
 

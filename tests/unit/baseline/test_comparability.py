@@ -81,6 +81,22 @@ def test_editing_the_rule_does_not_switch_comparisons_off(store: BaselineStore) 
     assert record(store, result(rule=NARROW)) == []
 
 
+def test_editing_the_rule_beside_an_upgrade_does_not_either(store: BaselineStore) -> None:
+    rule = Comparability(narrow=("versions",))
+    newer = replace(HERE, versions={"torch": "99"})
+    store.write_all([build.baseline()])
+    found = store.lookup(CASE, newer, rule)
+    assert isinstance(found, BaselineNotComparable)
+    assert found.rule_changed
+    verdict = judged(result(environment=newer, rule=rule, policy="require"), store)
+    assert verdict.status is Status.FAIL
+    # Once the rule was accepted, what the old one left behind is no edit.
+    store.write_all([build.baseline(comparability=rule)])
+    found = store.lookup(CASE, newer, rule)
+    assert isinstance(found, BaselineNotComparable)
+    assert not found.rule_changed
+
+
 def test_not_comparable_is_a_status_with_what_differs(store: BaselineStore) -> None:
     store.write_all([build.baseline()])
     verdict = judged(result(environment=OLD, policy="require"), store)
