@@ -125,6 +125,8 @@ def prepare(
 
 def _refusal(result: CaseResult, *, accept_failing: bool) -> str:
     """Why a result is not accepted; empty where it is."""
+    if result.planted is not None:
+        return f"a drill planted the fault '{result.planted.fault}' into this run"
     alone = replace(result, case=replace(result.case, baseline_policy="ignore"))
     verdict = verdict_of(alone, BaselineMissing(path=""))
     if verdict.failure is not None:

@@ -13,7 +13,7 @@ from gate.baseline.store import BaselineStore
 from gate.baseline.update import Update, prepare
 from gate.core.baseline import BaselineFound
 from gate.core.observation import RunFailure
-from gate.core.result import CaseResult
+from gate.core.result import CaseResult, Planted
 from gate.core.status import Status, Tier
 from gate.core.tolerance import Op
 from gate.judge.judge import judge
@@ -60,6 +60,16 @@ def test_the_first_baseline_needs_no_reason(store: BaselineStore) -> None:
     assert [r.diff.first for r in update.recordings] == [True]
     assert update.needs_reason == ()
     assert "first baseline" in present_diff(update.recordings[0].diff)
+
+
+def test_what_a_drill_broke_is_never_accepted(store: BaselineStore) -> None:
+    case = build.case(baseline_policy="require")
+    planted = Planted(fault="bias-dropped", layer="conv1", detail="")
+    result = CaseResult(case=case, observation=build.observation(), planted=planted)
+    update = prepare([result], store, build.PROVENANCE, accept_failing=True)
+    assert update.recordings == ()
+    ((_, why),) = update.refused
+    assert "planted the fault 'bias-dropped'" in why
 
 
 def test_the_same_again_is_unchanged_whoever_accepts_it(store: BaselineStore) -> None:
