@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from gate import plugins
@@ -15,7 +15,7 @@ from gate.core.baseline import BaselineBroken, BaselineFound, BaselineLookup
 from gate.core.canonical import JsonValue
 from gate.core.convert import to_plain
 from gate.core.layer import LayersObserved
-from gate.core.observation import Observation, ResourcesObserved, TimingObserved
+from gate.core.observation import Observation
 from gate.core.spec import TargetSpec
 from gate.core.status import Tier
 from gate.core.tensors import TensorMap
@@ -31,12 +31,13 @@ from gate.run.crashes import together
 from gate.run.flips import collector, hand_over
 from gate.run.hostile import run_probes
 from gate.run.identity import entry_sources, gate_sources, installed_versions
-from gate.run.job import Job, ProbeAnswer
+from gate.run.job import Job
 from gate.run.locks import Machine
 from gate.run.mutation import UNCHANGED, Mutator
 from gate.run.prepare import Prepared, Workshop, native_target
 from gate.run.probe import Probe
-from gate.run.reference import reference_outputs
+from gate.run.reference import LazySession, reference_outputs
+from gate.run.resources import resources, sizes_only
 from gate.run.timing import Timing
 from gate.tiers.layers import TABLE_BATCH, observe_layers
 from gate.tiers.numerical import NumericalObserved, observe_numerical
@@ -62,12 +63,6 @@ def observe(
     with ExitStack() as stack:
         run = _Run(job, cache=cache, announcer=announcer, work=work, stack=stack, mutator=mutator)
         return run.observe(machine)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Device:
-    timing: TimingObserved | None
-    resources: ResourcesObserved
 
 
 class _Run:
@@ -124,7 +119,7 @@ class _Run:
         candidate = self._stack.enter_context(
             self._backend.open_candidate(prepared.artifact, model=prepared.base, target=case.target)
         )
-        reference = _Lazy(prepared.reference, prepared.reference_target, self._stack)
+        reference = LazySession(prepared.reference, prepared.reference_target, self._stack)
         conversion = self._conversion_error(prepared, reference, evaluation)
         announcer.enter("numerical")
         numerical = self._numerical(prepared, reference, candidate, evaluation)
@@ -138,7 +133,7 @@ class _Run:
             announcer=announcer,
             crashed=self._job.crashed_probes,
         )
-        layers = device = None
+        layers = None
         if Tier.LAYERS in case.tiers:
             announcer.enter("layers")
             layers = self._layers(reference.session, candidate, evaluation)
@@ -162,6 +157,7 @@ class _Run:
             layers=layers,
             probes=probes,
         )
+        observed, costs = None, None
         if probe is not None and timing is not None:
             announcer.enter("device")
             probe.wait_until_ready()
@@ -171,15 +167,14 @@ class _Run:
                 tick(0)
                 cost = probe.measure()
                 observed = timing.take(facts, self._lookup(), tick, first=cost.launch)
-            resources = _resources(prepared, reference.session, candidate, cost)
-            device = _Device(timing=observed, resources=resources)
+            costs = resources(prepared, reference.session, candidate, cost)
         elif Tier.DEVICE in case.tiers:
-            device = _sizes_only(prepared)
+            costs = sizes_only(prepared)
         announcer.finish()
         return replace(
             facts,
-            timing=device.timing if device is not None else None,
-            resources=device.resources if device is not None else None,
+            timing=observed,
+            resources=costs,
             notes=(*self._notes, *numerical.notes),
             stage_seconds={s: round(spent, 3) for s, spent in together(announcer.seconds).items()},
         )
@@ -234,7 +229,7 @@ class _Run:
             return BaselineBroken(path=str(folder), reason=str(error))
 
     def _numerical(
-        self, prepared: Prepared, reference: _Lazy, candidate: Session, evaluation: SampleSet
+        self, prepared: Prepared, reference: LazySession, candidate: Session, evaluation: SampleSet
     ) -> NumericalObserved:
         case = self._case
         tick = self._announcer.progress(len(evaluation))
@@ -284,7 +279,7 @@ class _Run:
         return {"mutation": [mutation.fault, mutation.seed, mutation.case_id]}
 
     def _conversion_error(
-        self, prepared: Prepared, reference: _Lazy, evaluation: SampleSet
+        self, prepared: Prepared, reference: LazySession, evaluation: SampleSet
     ) -> float | None:
         """Relative MSE in per cent of the reference's form against the model as its source gave it,
         the worst output's, on a few samples; None where the two are one."""
@@ -331,57 +326,6 @@ class _Run:
         )
         self._notes += seen.notes
         return seen.layers
-
-
-def _resources(
-    prepared: Prepared, reference: Session, candidate: Session, cost: ProbeAnswer
-) -> ResourcesObserved:
-    return ResourcesObserved(
-        reference_size_bytes=prepared.reference.size_bytes,
-        candidate_size_bytes=prepared.artifact.size_bytes,
-        reference_packed_bytes=reference.packed_bytes(),
-        candidate_packed_bytes=candidate.packed_bytes(),
-        peak_memory_bytes=cost.peak_memory_bytes,
-        load_seconds=cost.load_seconds,
-        reference_load_seconds=cost.reference_load_seconds,
-    )
-
-
-def _sizes_only(prepared: Prepared) -> _Device:
-    """What is known of the device tier where nothing is timed; the rest has no value."""
-    resources = ResourcesObserved(
-        reference_size_bytes=prepared.reference.size_bytes,
-        candidate_size_bytes=prepared.artifact.size_bytes,
-        reference_packed_bytes=None,
-        candidate_packed_bytes=None,
-        peak_memory_bytes=0,
-        load_seconds=0.0,
-        reference_load_seconds=0.0,
-    )
-    return _Device(timing=None, resources=resources)
-
-
-class _Lazy:
-    """The reference's session, opened when it is first needed: with its outputs in the cache and
-    nothing but the numerical tier demanded, it never is."""
-
-    def __init__(self, model: LoadedModel, target: TargetSpec, stack: ExitStack) -> None:
-        self._model = model
-        self._target = target
-        self._stack = stack
-        self._session: Session | None = None
-
-    @property
-    def session(self) -> Session:
-        if self._session is None:
-            backend: Backend = plugins.load("backends", self._target.backend)
-            self._session = self._stack.enter_context(
-                backend.open_reference(self._model, target=self._target)
-            )
-        return self._session
-
-    def run(self, inputs: TensorMap) -> TensorMap:
-        return self.session.run(inputs)
 
 
 def _first(samples: SampleSet, count: int) -> TensorMap:

@@ -9,8 +9,12 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
+from gate import plugins
+from gate.backends.base import Backend, Session
 from gate.core.canonical import JsonValue
+from gate.core.spec import TargetSpec
 from gate.core.tensors import Array, TensorMap
+from gate.models.base import LoadedModel
 from gate.run.announce import Announcer
 from gate.run.cache import Cache, Entry, Slot
 from gate.tiers.numerical import Outputs
@@ -19,6 +23,31 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 KIND = "reference-outputs"
+
+
+class LazySession:
+    """The reference's session, opened when it is first needed: with its outputs in the cache and
+    nothing but the numerical tier demanded, it never is."""
+
+    def __init__(self, model: LoadedModel, target: TargetSpec, stack: ExitStack) -> None:
+        self._model = model
+        self._target = target
+        self._stack = stack
+        self._session: Session | None = None
+
+    @property
+    def session(self) -> Session:
+        """The session, which stays open as long as the stack does."""
+        if self._session is None:
+            backend: Backend = plugins.load("backends", self._target.backend)
+            self._session = self._stack.enter_context(
+                backend.open_reference(self._model, target=self._target)
+            )
+        return self._session
+
+    def run(self, inputs: TensorMap) -> TensorMap:
+        """Outputs of one batch."""
+        return self.session.run(inputs)
 
 
 @contextmanager
