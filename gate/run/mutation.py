@@ -66,12 +66,6 @@ class EquivalentError(MutationError):
     kind = "equivalent"
 
 
-MUTATION_KINDS = frozenset(
-    error.kind for error in (MutationError, NotApplicableError, EquivalentError)
-)
-"""``RunFailure.kind`` of workers that ended because of a mutation, not because of its effect."""
-
-
 class Mutator:
     """One fault at its point of the pipeline; as it stands here, it changes nothing.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from gate.core.tensors import Array
 from gate.metrics.accumulate import ErrorAccumulator
-from gate.tiers.layout import choose
 
 CHANNELS = 16384
 """More than this along the axis are positions rather than channels (a flattened image); sums for
@@ -28,9 +27,3 @@ def add_errors(errors: ErrorAccumulator, x: Array, y: Array) -> None:
     if not errors.fits(x.shape):
         errors.drop_channels()
     errors.update(x, y)
-
-
-def aligned(x: Array, y: Array) -> Array | None:
-    """``y`` in the layout of ``x``, or None where it has another shape; see ``gate.tiers.layout``."""
-    layout, _ = choose(x, y)
-    return None if layout is None else layout.apply(y, x.shape)

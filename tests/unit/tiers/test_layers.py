@@ -13,7 +13,8 @@ from gate.core.layer import LayerRow, TensorInfo
 from gate.core.tensors import TensorMap
 from gate.metrics.elementwise import sqnr_db
 from gate.tiers.layers import CAPTURE_BATCH, LayersSeen, capture_batch, observe_layers
-from gate.tiers.tensors import CHANNELS, aligned, channel_axis
+from gate.tiers.layout import choose
+from gate.tiers.tensors import CHANNELS, channel_axis
 
 Floats = NDArray[np.float32]
 Layer = tuple[str, Callable[[Floats], Floats]]
@@ -198,15 +199,14 @@ def test_channels_last_is_recognised_where_the_shapes_prove_it() -> None:
 
 def test_a_transposed_image_is_not_taken_for_another_layout() -> None:
     x = np.zeros((2, 8, 8, 4))
-    assert aligned(x, x.transpose(0, 1, 3, 2)) is None
-    assert aligned(x, np.zeros((2, 8, 8, 5))) is None
-    square = np.zeros((2, 3, 8, 8))
-    found = aligned(square, square.transpose(0, 2, 3, 1))
-    assert found is not None
-    assert found.shape == square.shape
-    found = aligned(square.transpose(0, 2, 3, 1), square)
-    assert found is not None
-    assert found.shape == (2, 8, 8, 3)
+    assert choose(x, x.transpose(0, 1, 3, 2))[0] is None
+    assert choose(x, np.zeros((2, 8, 8, 5)))[0] is None
+    first = np.zeros((2, 3, 8, 8))
+    last = first.transpose(0, 2, 3, 1)
+    for reference, candidate in ((first, last), (last, first)):
+        layout, _ = choose(reference, candidate)
+        assert layout is not None
+        assert layout.apply(candidate, reference.shape).shape == reference.shape
 
 
 def test_channel_axes() -> None:
