@@ -13,7 +13,7 @@ SPECS := specs/
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help gate test lint bench clean
+.PHONY: help gate test lint bench docs clean
 
 help: ## list the targets
 	@printf 'usage: make TARGET [ARGS="..."] [VENV=folder] [PYTHON=interpreter]\n\n'
@@ -31,6 +31,7 @@ lint: $(VENV)/.installed-dev ## style, types, import rules, specs, schema and wo
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/gate lint $(SPECS)
+	$(BIN)/python docs/generate.py --check
 	$(BIN)/actionlint -shellcheck $(BIN)/shellcheck -pyflakes=
 	$(BIN)/zizmor --offline --quiet --no-progress .github
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
@@ -40,6 +41,9 @@ lint: $(VENV)/.installed-dev ## style, types, import rules, specs, schema and wo
 
 bench: $(VENV)/.installed-dev ## run the benchmarks (ratios within one run)
 	$(BIN)/python -m tests.bench $(ARGS)
+
+docs: $(VENV)/.installed-dev ## write the generated pages of docs/reference/
+	$(BIN)/python docs/generate.py $(ARGS)
 
 clean: ## remove the virtual environment, caches and stored runs
 	rm -rf $(VENV) .gate .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
