@@ -14,7 +14,7 @@ from gate.core.tolerance import Tolerance
 from gate.core.verdict import Check, Measurement
 from gate.judge.soundness import rule
 from gate.judge.tolerances import holds
-from gate.judge.wording import compared
+from gate.judge.wording import compared, count
 from gate.metrics import elementwise
 from gate.metrics.catalogue import BY_NAME
 
@@ -60,16 +60,29 @@ def _probe(
 
 
 def _output(spec: ProbeSpec, seen: ProbeObserved, name: str, usual: float) -> Iterator[Check]:
-    sums = seen.outputs[name]
-    if sums.nonfinite_candidate > sums.nonfinite_reference:
-        message = f"{sums.nonfinite_candidate} elements are not finite on {seen.detail}"
+    reference, candidate = _damaged(spec, seen, name)
+    if candidate > reference:
+        message = f"not finite on {seen.detail}: {count(candidate, 'element')}"
         yield _check(spec, name, Status.FAIL, message)
         return
-    if sums.nonfinite_reference:
+    if reference:
         yield _check(spec, name, Status.SKIPPED, "the reference itself is not finite on it")
         return
     for bound in spec.bounds:
         yield _bounded(spec, seen, name, bound, usual)
+
+
+def _damaged(spec: ProbeSpec, seen: ProbeObserved, name: str) -> tuple[int, int]:
+    """How many elements of the reference and of the candidate are not finite."""
+    sums, own = seen.outputs[name], seen.own.get(name)
+    if not PROBES[spec.name].itself:
+        return sums.nonfinite_reference, sums.nonfinite_candidate
+    # The candidate stands on both sides of ``outputs``, the reference on both of ``own``.
+    return _either(own) if own is not None else 0, _either(sums)
+
+
+def _either(sums: ErrorSums) -> int:
+    return max(sums.nonfinite_reference, sums.nonfinite_candidate)
 
 
 def _bounded(

@@ -80,6 +80,17 @@ def test_what_is_not_finite_fails_unless_the_reference_is_not_either() -> None:
     assert judged(both).status is Status.SKIPPED
 
 
+def test_a_candidate_that_is_compared_with_itself_is_no_reference() -> None:
+    broken = X.copy()
+    broken[0, 0] = np.nan
+    alike = {"output": build.sums(broken, broken)}
+    sound = judged(
+        ProbeObserved(name="batch", outputs=alike, own={"output": build.sums(X, X)}, detail="fed")
+    )
+    assert (sound.status, sound.message) == (Status.FAIL, "not finite on fed: 1 element")
+    assert judged(ProbeObserved(name="batch", outputs=alike, own=alike)).status is Status.SKIPPED
+
+
 def test_a_model_that_depends_on_how_it_is_asked_is_no_fault_of_its_quantization() -> None:
     assert judged(seen("batch", FAR, own={"output": build.sums(X, X)})).status is Status.FAIL
     own = judged(seen("batch", FAR, own={"output": build.sums(X, FAR)}))
