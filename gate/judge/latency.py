@@ -188,7 +188,11 @@ class _Judge:
                 status=Status.PASS,
                 message="not timed against the baseline: the same file, settings and runtime",
             )
-        return self._stored_ratio(check, share)
+        question = self._stored_ratio(check, share)
+        if question is None and tolerance.metric == "slowdown":
+            missing = "and the baseline holds no ratio to the reference; update it"
+            return replace(check, message=f"{check.message}, {missing}")
+        return question
 
     def _stored_ratio(self, check: Check, share: float) -> Question | Check | None:
         """Compare with the ratio to the reference as the baseline keeps it; None where it keeps none."""

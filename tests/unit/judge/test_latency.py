@@ -243,6 +243,12 @@ def test_a_baseline_that_keeps_no_ratio_is_judged_as_before() -> None:
     assert found.measurement.metric == "latency_p50"
 
 
+def test_a_slow_down_that_nothing_can_tell_fails_with_the_way_out() -> None:
+    found = check(build.tolerance(D, "slowdown", Op.LE, 5.0), rounds(1.0), latency_p50=1.0)
+    assert found.status is Status.FAIL
+    assert "holds no ratio to the reference; update it" in found.message
+
+
 def test_without_a_baseline_there_is_no_comparison() -> None:
     for tolerance in (FIVE, build.tolerance(D, "slowdown", Op.LE, 5.0)):
         found = check(tolerance, rounds(), MISSING)
