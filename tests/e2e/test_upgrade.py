@@ -88,7 +88,7 @@ def test_nothing_to_upgrade_is_a_mistake(project: Project) -> None:
 @pytest.mark.slow
 def test_a_planted_commit_is_found(project: Project) -> None:
     _git(project.folder, "init", "-q", "-b", "main")
-    (project.folder / ".gitignore").write_text(".gate/\n")
+    (project.folder / ".git" / "info" / "exclude").write_text(".gate/\n")
     good = _commit(project, "accept the candidate")
     for number in range(2):
         _commit(project, f"unrelated {number}")
