@@ -249,8 +249,8 @@ def _kind(node: Any) -> str:
         "boolean": "true or false",
         "null": "null",
     }
-    kinds = [named.get(word, word) for word in ([kind] if isinstance(kind, str) else kind)]
-    return str(node.get("title") or " or ".join(kinds))
+    words = [named.get(word, word) for word in ([kind] if isinstance(kind, str) else kind)]
+    return str(node.get("title") or " or ".join(words))
 
 
 def main(arguments: Sequence[str]) -> int:
