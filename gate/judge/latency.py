@@ -83,6 +83,15 @@ def unchanged(
     )
 
 
+def wants_ratio(case: Case) -> bool:
+    """Whether a tolerance of the case is about a ratio to the reference that the baseline keeps."""
+    return case.baseline_policy != "ignore" and any(
+        tolerance.metric in {"latency_ratio", "speedup"} and tolerance.anchor is Anchor.BASELINE
+        for tolerance in case.tolerances
+        if tolerance.tier is Tier.DEVICE
+    )
+
+
 def timing_checks(
     case: Case, observation: Observation, lookup: BaselineLookup
 ) -> tuple[Check, ...]:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cache
 
@@ -163,7 +163,10 @@ def decide(launches: Sequence[Launch], limits: Limits, *, processes: int) -> Out
     if not launches:
         raise ValueError("no launch was taken")
     planned = looks(max(processes, len(launches)))
-    taken = [count for count in planned if count <= len(launches)] or [len(launches)]
+    taken = [count for count in planned if count <= len(launches)]
+    if not taken:  # a record that was cut short decides nothing
+        outcome = _look(launches, limits, number=len(planned), last=False)
+        return replace(outcome, decision=Decision.CONTINUE)
     for count in taken:
         outcome = _look(launches[:count], limits, number=len(planned), last=count == planned[-1])
         if outcome.decision is not Decision.CONTINUE:

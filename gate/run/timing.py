@@ -15,7 +15,8 @@ from gate.core.case import Case
 from gate.core.observation import Observation, TimingObserved
 from gate.core.status import Status
 from gate.core.tensors import TensorMap
-from gate.judge.latency import timed, timing_checks, wants_base
+from gate.core.verdict import Check
+from gate.judge.latency import timed, timing_checks, wants_base, wants_ratio
 from gate.metrics.sequential import looks
 from gate.run.base import Base
 from gate.run.job import Job, LaunchAnswer, LaunchJob
@@ -109,7 +110,7 @@ class Timing:
         found = lookup or BaselineMissing(path="")
         self._set(facts, found, None, tick)
         observed = self._observed(None)
-        if _statuses(self._case, facts, observed, found) & {Status.FAIL}:
+        if any(map(_by_rounds, _failed(self._case, facts, observed, found))):
             second = len(self._answers)
             self._set(facts, found, second, tick)
             observed = self._observed(second)
@@ -128,7 +129,8 @@ class Timing:
             if number not in looks(self._at_most) or number < self._at_least:
                 continue
             observed = self._observed(second)
-            if Status.INCONCLUSIVE not in _statuses(self._case, facts, observed, lookup):
+            checks = timing_checks(self._case, replace(facts, timing=observed), lookup)
+            if all(check.status is not Status.INCONCLUSIVE for check in checks):
                 return
 
     @property
@@ -138,8 +140,9 @@ class Timing:
     @property
     def _at_least(self) -> int:
         """A run that may become the first baseline, or is compared by a ratio, needs more of them."""
-        by_ratio = wants_base(self._case) and self._base.artifact is None
-        return min(RATIO_LAUNCHES, self._at_most) if by_ratio and not self._base.same else 1
+        instead = wants_base(self._case) and self._base.artifact is None and not self._base.same
+        by_ratio = instead or wants_ratio(self._case)
+        return min(RATIO_LAUNCHES, self._at_most) if by_ratio else 1
 
     def _next(self, tick: Callable[[int], None]) -> None:
         if self._taken:
@@ -188,8 +191,14 @@ class Timing:
         )
 
 
-def _statuses(
+def _failed(
     case: Case, facts: Observation, observed: TimingObserved, lookup: BaselineLookup
-) -> frozenset[Status]:
+) -> list[Check]:
     checks = timing_checks(case, replace(facts, timing=observed), lookup)
-    return frozenset(check.status for check in checks)
+    return [check for check in checks if check.status is Status.FAIL]
+
+
+def _by_rounds(check: Check) -> bool:
+    """Whether other launches could have come to another end: something was measured and compared."""
+    measured = check.measurement is not None and check.measurement.value is not None
+    return measured and check.bound is not None

@@ -149,6 +149,13 @@ def test_too_few_rounds_decide_nothing() -> None:
     assert (outcome.low, outcome.high) == (-math.inf, math.inf)
 
 
+@pytest.mark.parametrize("ratio", [1.0, 1.5])
+def test_a_record_that_was_cut_short_decides_nothing(ratio: float) -> None:
+    one = launches(ratio, 1)
+    assert decide(one, LIMITS, processes=8).decision is Decision.CONTINUE
+    assert decide(one, LIMITS, processes=1).decision is not Decision.CONTINUE
+
+
 def test_looks_share_the_error() -> None:
     few, many = (decide(launches(1.0, 2), LIMITS, processes=p) for p in (2, 16))
     assert few.launches == many.launches == 2
