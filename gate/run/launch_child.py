@@ -13,6 +13,7 @@ import numpy as np
 from gate import plugins
 from gate.backends.base import Backend, Session
 from gate.core.artifact import Artifact
+from gate.run.companion import GO, READY
 from gate.run.job import (
     LAUNCH_ANSWER_FILE,
     LAUNCH_FILE,
@@ -24,7 +25,6 @@ from gate.run.job import (
 )
 from gate.run.loading import load_model
 from gate.run.mutation import mutator_of
-from gate.run.probe import GO, READY
 from gate.tiers.device import Side, observe_rounds
 
 Open = Callable[[], AbstractContextManager[Session]]

@@ -6,17 +6,14 @@ for a word and measures load times while the machine is quiet. ``probe_child`` i
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gate.backends.base import BackendError
 from gate.core.artifact import Format
 from gate.core.case import Case
-from gate.core.convert import MalformedRecordError
 from gate.core.tensors import TensorMap
 from gate.models.base import LoadedModel
+from gate.run.companion import Companion
 from gate.run.job import (
     PROBE_ANSWER_FILE,
     PROBE_FILE,
@@ -24,20 +21,15 @@ from gate.run.job import (
     ModelFile,
     ProbeAnswer,
     ProbeJob,
-    read_record,
     write_record,
 )
 from gate.run.mutation import Mutation
-from gate.run.output import last_lines
 
 if TYPE_CHECKING:
     from gate.run.prepare import Prepared
 
-READY = b"ready\n"
-GO = b"go\n"
 
-
-class Probe:
+class Probe(Companion[ProbeAnswer]):
     """The worker's handle on its probe."""
 
     def __init__(
@@ -50,8 +42,6 @@ class Probe:
         mutation: Mutation | None = None,
         launch: LaunchJob | None = None,
     ) -> None:
-        self._work = work
-        self._log = work / "probe.log"
         job = ProbeJob(
             case=case,
             candidate_model=candidate_model(prepared),
@@ -63,49 +53,12 @@ class Probe:
             launch=launch,
         )
         write_record(work / PROBE_FILE, job)
-        with self._log.open("wb") as log:
-            self._process = subprocess.Popen(  # noqa: S603 - this interpreter, own arguments
-                [sys.executable, "-m", "gate.run.worker", "--probe", str(work)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-            )
-
-    def wait_until_ready(self) -> None:
-        """Wait for the end of what need not be quiet.
-
-        Raises:
-            BackendError: the probe has failed.
-        """
-        pipe = self._process.stdout
-        if pipe is None or pipe.readline() != READY:
-            raise self._failed()
-
-    def measure(self) -> ProbeAnswer:
-        """Let it measure and return what it saw.
-
-        Raises:
-            BackendError: the probe has failed.
-        """
-        self._process.communicate(GO)
-        if self._process.returncode != 0:
-            raise self._failed()
-        try:
-            return read_record(self._work / PROBE_ANSWER_FILE, ProbeAnswer)
-        except (OSError, MalformedRecordError) as error:
-            raise self._failed() from error
-
-    def close(self) -> None:
-        """End it, however far it is."""
-        self._process.kill()
-        self._process.wait()
-
-    def _failed(self) -> BackendError:
-        self.close()
-        said = last_lines(self._log) or "it printed nothing"
-        return BackendError(
-            "the process that opens the candidate alone failed"
-            f" (exit code {self._process.returncode}): {said}"
+        super().__init__(
+            "--probe",
+            work,
+            answer_file=PROBE_ANSWER_FILE,
+            answer=ProbeAnswer,
+            what="the process that opens the candidate alone",
         )
 
 

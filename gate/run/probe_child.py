@@ -15,6 +15,7 @@ import numpy as np
 from gate import plugins
 from gate.backends.base import Backend, Session
 from gate.core.tensors import TensorMap
+from gate.run.companion import GO, READY
 from gate.run.job import (
     PROBE_ANSWER_FILE,
     PROBE_FILE,
@@ -28,7 +29,6 @@ from gate.run.job import (
 from gate.run.launch_child import opened, timed
 from gate.run.loading import load_model
 from gate.run.mutation import mutator_of
-from gate.run.probe import GO, READY
 
 Open = Callable[[], AbstractContextManager[Session]]
 
