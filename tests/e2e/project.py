@@ -52,7 +52,7 @@ matrix:
   include:
     - {{quantization: given, target: ort-cpu}}
     - {{quantization: slept, target: torch-x86}}
-run: {{timing: {{warmup: 2, rounds: 20}}}}
+run: {{timing: {{warmup: 2, rounds: 20, processes: 2}}}}
 baseline: require
 tolerances:
   numerical: {{finite: true, sqnr: [">= 28 dB", ">= baseline - 1 dB"], top1_agreement: ">= 99 %"}}

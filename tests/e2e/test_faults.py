@@ -131,5 +131,8 @@ def test_every_injector_is_planted() -> None:
 
 @pytest.mark.slow
 def test_ten_healthy_repeats_pass(project: Project) -> None:
-    codes = [project.gate("run", project.spec.name, "--quiet").code for _ in range(10)]
-    assert codes == [0] * 10
+    given = [project.gate("run", project.spec.name, "--select", GIVEN).code for _ in range(10)]
+    assert given == [0] * 10
+    # Each process of a torch case takes seconds to import it.
+    made = [project.gate("run", project.spec.name, "--select", SLEPT).code for _ in range(3)]
+    assert made == [0] * 3
