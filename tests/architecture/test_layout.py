@@ -33,7 +33,9 @@ def test_every_module_says_what_it_is_for() -> None:
 
 
 def test_every_command_has_its_file() -> None:
-    assert {f"gate.cli.{name.replace('-', '_')}" for name in COMMANDS} == {module for module, _ in COMMANDS.values()}
+    assert {f"gate.cli.{name.replace('-', '_')}" for name in COMMANDS} == {
+        module for module, _ in COMMANDS.values()
+    }
     for module, _ in COMMANDS.values():
         assert (ROOT / f"{module.replace('.', '/')}.py").is_file(), module
 
