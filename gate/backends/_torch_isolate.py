@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 MODEL_FILE = "layer.pt"
 _BOUNDARY = frozenset({"quantize_per_tensor", "dequantize"})
 _BOUNDARY_MODULES = frozenset({"Quantize", "DeQuantize", "QuantStub", "DeQuantStub"})
+# What torch raises for a piece that cannot be run or traced by itself: each becomes the reason that the
+# layer has no isolated errors, which is told, and which a demand on it fails by.
 _FAILURES = (RuntimeError, TypeError, ValueError, IndexError, NotImplementedError)
 
 

@@ -39,7 +39,7 @@ class DataSourceKit:
     @pytest.fixture
     def options(self) -> Options:
         """Options that open at least four samples of one shape, in one array or as images."""
-        raise NotImplementedError
+        raise NotImplementedError  # the kit has no source of its own
 
     @pytest.fixture
     def source(self) -> DataSource:

@@ -36,7 +36,7 @@ class ElementwiseMetricKit:
     @staticmethod
     def compute(sums: ErrorSums) -> float | None:
         """The function under test; replace it with ``staticmethod(function)``."""
-        raise NotImplementedError
+        raise NotImplementedError  # the kit has no metric of its own
 
     @pytest.fixture
     def x(self) -> Array:
