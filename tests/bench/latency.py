@@ -84,7 +84,7 @@ class _Bench:
         )
         self._candidates = {
             "same": models.write_chain(folder / "same.onnx", models.LAYERS, "now"),
-            "more": models.write_chain(folder / "more.onnx", models.LAYERS + 1, "now"),
+            "more": models.write_chain(folder / "more.onnx", models.LAYERS_SLOWER, "now"),
         }
         self._case = models.case(folder)
 
