@@ -44,6 +44,9 @@ class QuantizerKit:
     max_relative_mse_percent: ClassVar[float] = 2.0
     quantizes: ClassVar[bool] = True
     """False for a method whose result stays in floating point."""
+    integers: ClassVar[bool] = True
+    """False for a method that stores weights in fewer bits and leaves the arithmetic in floating
+    point: weight-only, float16."""
     deterministic: ClassVar[bool] = True
     """False only where the library itself gives other bytes each time."""
 
@@ -204,11 +207,13 @@ class QuantizerKit:
     def test_something_is_quantized(
         self, plugin: Any, model: LoadedModel, target: TargetSpec, tmp_path: Path
     ) -> None:
-        """The layer table of the candidate shows integers, and parameters held in them."""
+        """The layer table of the candidate shows integers, and parameters held in fewer bits."""
         artifact = self.quantize(plugin, model, target, tmp_path / "out")
         backend = plugins.load("backends", self.backend)
         with backend.open_candidate(artifact, model=model, target=target) as session:
             rows = session.layers(tiny_batches(1, 2)[0])
+        reduced = [r for r in rows if r.computes and (r.params_quantized or r.params_half)]
         quantized = [row for row in rows if row.computes and row.quantized]
-        assert bool(quantized) is self.quantizes
+        assert bool(reduced) is self.quantizes
+        assert bool(quantized) is (self.quantizes and self.integers)
         assert all(row.weight is not None and row.params_quantized > 0 for row in quantized)
