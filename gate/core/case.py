@@ -6,8 +6,17 @@ from dataclasses import dataclass, field
 
 from gate.core.environment import Comparability
 from gate.core.probes import ProbeSpec
-from gate.core.spec import DataSpec, ModelSpec, QuantizationSpec, Requirements, RunSpec, TargetSpec
+from gate.core.spec import (
+    DataSpec,
+    ModelSpec,
+    QuantizationSpec,
+    Requirements,
+    RunSpec,
+    StandIn,
+    TargetSpec,
+)
 from gate.core.status import Tier
+from gate.core.task import CustomMetric
 from gate.core.tolerance import Tolerance
 
 
@@ -34,8 +43,12 @@ class Case:
     """Findings (``tier.rule``) that an override drops."""
     probes: tuple[ProbeSpec, ...] = ()
     comparability: Comparability = field(default_factory=Comparability)
+    stand_in: StandIn | None = None
+    """Which of the two ran, where the spec declares a stand-in; else None."""
     on_improvement: str = "fail"
     """``fail`` or ``note``: what being better than the baseline by more than its band comes to."""
+    metrics: tuple[CustomMetric, ...] = ()
+    """Metrics of the user's own."""
 
     @property
     def tiers(self) -> tuple[Tier, ...]:

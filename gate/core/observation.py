@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from gate.core.environment import Environment
 from gate.core.layer import ErrorSums, LayersObserved, TensorInfo
 from gate.core.probes import ProbeObserved
+from gate.core.task import CustomScores, TaskScores
 
 OBSERVATION_SCHEMA = 1
 
@@ -39,6 +40,8 @@ class TaskObserved:
     reference_top5: str | None = None
     """None where there are fewer than six classes."""
     candidate_top5: str | None = None
+    labels: tuple[int, ...] = ()
+    """Class of each sample; empty in older results."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +131,10 @@ class Observation:
     """Wall seconds of each stage of the run, for people; never judged."""
     probes: tuple[ProbeObserved, ...] = ()
     """In the order in which they ran."""
+    scores: TaskScores | None = None
+    """Of tasks that are no classification; None for those, and without labels."""
+    custom: tuple[CustomScores, ...] = ()
+    """Of the metrics that the spec declares itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from gate.core.canonical import JsonValue
 from gate.core.environment import Comparability
 from gate.core.probes import ProbeSpec
+from gate.core.task import CustomMetric
 from gate.core.tolerance import SourcePosition, Tolerance
 
 Options = Mapping[str, JsonValue]
@@ -34,6 +35,8 @@ class ModelSpec:
     options: Options
     """Checked against the source's own schema; its path options are absolute."""
     inputs: Mapping[str, InputSpec]
+    decoding: Options = field(default_factory=dict)
+    """How outputs become answers, where the task needs to be told."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +118,25 @@ class Requirements:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StandIn:
+    """Which of the two a spec with a declared stand-in runs: the model it names, or the stand-in."""
+
+    ran: bool
+    """True for the stand-in."""
+    because: str
+    """Why the spec declares one."""
+    absent: str = ""
+    """What the named model lacks here; empty where it is the one that runs."""
+
+    @property
+    def note(self) -> str:
+        """For people, the same for every case of the spec."""
+        if not self.ran:
+            return "ran the model that the spec names, not its stand-in"
+        return f"ran the declared stand-in ({self.because}): {self.absent}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Override:
     """Changes for the cases that ``when`` selects."""
 
@@ -159,4 +181,8 @@ class Spec:
     comparability: Comparability = field(default_factory=Comparability)
     on_improvement: str = "fail"
     """``fail`` or ``note``: see ``Case.on_improvement``."""
+    stand_in: StandIn | None = None
+    """None where the spec declares none."""
     where: SourcePosition | None = None
+    metrics: tuple[CustomMetric, ...] = ()
+    """Metrics of the user's own, which tolerances may name."""

@@ -127,6 +127,8 @@ def make_case(spec: Spec, quantization: QuantizationSpec, target: TargetSpec) ->
         probes=probes_of(spec, overrides),
         comparability=spec.comparability,
         on_improvement=spec.on_improvement,
+        metrics=spec.metrics,
+        stand_in=spec.stand_in,
     )
 
 
