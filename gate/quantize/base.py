@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 from gate.core.artifact import Artifact, Format
 from gate.core.canonical import JsonValue
 from gate.core.spec import Options, TargetSpec
-from gate.core.tensors import TensorMap
+from gate.core.tensors import Array, TensorMap
 
 if TYPE_CHECKING:
+    from gate.data.base import Batch
     from gate.models.base import LoadedModel
 
 
@@ -21,6 +22,27 @@ class QuantizeError(Exception):
 
 CalibrationBatches = Callable[[], Iterator[TensorMap]]
 """Each call starts the calibration samples anew, in the same order and batches."""
+
+
+@runtime_checkable
+class LabelledBatches(Protocol):
+    """Calibration batches that also tell their labels, for quantizers that train."""
+
+    def __call__(self) -> Iterator[TensorMap]:
+        """See ``CalibrationBatches``."""
+        ...
+
+    def labelled(self) -> Iterator[Batch]:
+        """The same batches with labels, where the data has any."""
+        ...
+
+
+def labelled_batches(batches: CalibrationBatches) -> Iterator[tuple[TensorMap, Array | None]]:
+    """Inputs and labels of each batch; the labels are None where ``batches`` does not tell them."""
+    if isinstance(batches, LabelledBatches):
+        yield from ((batch.inputs, batch.labels) for batch in batches.labelled())
+    else:
+        yield from ((inputs, None) for inputs in batches())
 
 
 def with_defaults(options: Options, schema: Mapping[str, JsonValue]) -> dict[str, JsonValue]:

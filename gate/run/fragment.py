@@ -22,6 +22,7 @@ from gate.judge.tolerances import judge_tolerance
 from gate.metrics.elementwise import SQNR_LIMIT_DB, sqnr_db
 from gate.quantize.base import KeepingQuantizer, QuantizeError, Quantizer
 from gate.run.cache import Cache
+from gate.run.calibration import CalibrationStream
 from gate.run.localise import Sensitivity
 from gate.run.opened import Material, prepared, sessions
 from gate.run.prepare import Prepared
@@ -165,16 +166,12 @@ class _Trial:
 
     def _quantized(self, case: Case) -> Artifact:
         calibration = self._found.calibration
-        batches = None
-        if calibration is not None:
-            chosen = calibration
-
-            def batches() -> Iterable[TensorMap]:
-                return (batch.inputs for batch in chosen.batches(case.run.batch))
-
+        batches = (
+            CalibrationStream(calibration, case.run.batch) if calibration is not None else None
+        )
         return self._quantizer.quantize(
             self._made.base,
-            batches,  # type: ignore[arg-type]  # an iterator is what a generator expression is
+            batches,
             options=case.quantization.options,
             target=case.target,
             seed=case.run.seed,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +21,7 @@ from gate.models.conversions import convert, convertible
 from gate.quantize.base import QuantizeError, Quantizer
 from gate.run.announce import Announcer
 from gate.run.cache import Cache
+from gate.run.calibration import CalibrationStream
 from gate.run.candidates import keep_candidate, kept_candidate
 from gate.run.identity import entry_sources, gate_sources, installed_versions
 from gate.run.mutation import UNCHANGED, Mutator, Site
@@ -238,15 +239,8 @@ class Workshop:
             )
         batches = None
         if calibration is not None:
-            chosen, tick = calibration, self._announcer.progress(len(calibration))
-
-            def batches() -> Iterator[TensorMap]:
-                done = 0
-                for batch in chosen.batches(case.run.batch):
-                    yield batch.inputs
-                    done += len(batch.indices)
-                    tick(done)
-
+            tick = self._announcer.progress(len(calibration))
+            batches = CalibrationStream(calibration, case.run.batch, tick)
         return self._quantizer.quantize(
             base,
             batches,
