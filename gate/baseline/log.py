@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from gate.baseline.errors import BaselineError
+from gate.baseline.git import GitError, git
 from gate.baseline.text import parse
 from gate.core.baseline import Baseline
 
@@ -45,9 +45,12 @@ def history(path: Path) -> list[Accepted]:
     Raises:
         BaselineError: the file is in no git repository, or git fails.
     """
-    top = Path(_git(path.parent, "rev-parse", "--show-toplevel").strip())
-    inside = path.resolve().relative_to(top.resolve()).as_posix()
-    told = _git(top, "log", "--reverse", f"--format={_FORMAT}", "--", inside)
+    try:
+        top = Path(git(path.parent, "rev-parse", "--show-toplevel").strip())
+        inside = path.resolve().relative_to(top.resolve()).as_posix()
+        told = git(top, "log", "--reverse", f"--format={_FORMAT}", "--", inside)
+    except GitError as error:
+        raise BaselineError(str(error)) from None
     states = [_state(top, inside, *line.split("\0", 2)) for line in told.splitlines()]
     now = _working_tree(path, inside)
     if now is not None and (not states or states[-1].baseline != now.baseline):
@@ -85,8 +88,8 @@ def _state(top: Path, inside: str, commit: str, date: str, subject: str) -> Acce
         )
 
     try:
-        text = _git(top, "show", f"{commit}:{inside}")
-    except BaselineError:
+        text = git(top, "show", f"{commit}:{inside}")
+    except GitError:
         return state(None, "deleted")
     try:
         return state(parse(text))
@@ -110,19 +113,3 @@ def _working_tree(path: Path, inside: str) -> Accepted | None:
         subject="(not committed)",
         baseline=baseline,
     )
-
-
-def _git(folder: Path, *arguments: str) -> str:
-    try:
-        done = subprocess.run(  # noqa: S603 - git, with arguments of our own
-            ["git", "-C", str(folder), *arguments],  # noqa: S607 - the user's own git
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    except OSError as error:
-        raise BaselineError(f"git cannot be run: {error}") from error
-    if done.returncode != 0:
-        said = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-        raise BaselineError(f"{folder}: git {arguments[0]}: {said}")
-    return done.stdout

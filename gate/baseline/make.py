@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 from gate import __version__
+from gate.baseline.git import GitError, git
 from gate.core.baseline import Baseline, BaselineValue, Provenance
 from gate.core.case import Case
 from gate.core.observation import Observation
@@ -45,10 +45,10 @@ def make_baseline(case: Case, observation: Observation, provenance: Provenance) 
 def provenance_of(reason: str, folder: Path) -> Provenance:
     """Who accepts, when, and at which commit (``+dirty`` where files are changed); ``unknown``
     outside a git work tree."""
-    commit = _git(folder, "rev-parse", "HEAD")
-    if commit and _git(folder, "status", "--porcelain", "--untracked-files=no"):
+    commit = _told(folder, "rev-parse", "HEAD")
+    if commit and _told(folder, "status", "--porcelain", "--untracked-files=no"):
         commit += "+dirty"
-    author = os.environ.get("GIT_AUTHOR_NAME") or _git(folder, "config", "user.name")
+    author = os.environ.get("GIT_AUTHOR_NAME") or _told(folder, "config", "user.name")
     return Provenance(
         reason=reason,
         commit=commit or UNKNOWN,
@@ -80,15 +80,8 @@ def _values(measured: Measured) -> Iterator[BaselineValue]:
         )
 
 
-def _git(folder: Path, *arguments: str) -> str:
+def _told(folder: Path, *arguments: str) -> str:
     try:
-        done = subprocess.run(  # noqa: S603 - fixed words and a folder, no shell
-            ["git", "-C", str(folder), *arguments],  # noqa: S607 - the user's own git
-            capture_output=True,
-            text=True,
-            timeout=30,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""  # no git: said as "unknown" in the baseline
-    return done.stdout.strip() if done.returncode == 0 else ""
+        return git(folder, *arguments).strip()
+    except GitError:
+        return ""  # no git, or no repository: said as "unknown" in the baseline

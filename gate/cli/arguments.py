@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -40,6 +41,16 @@ def add_accept_worse(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="METRIC",
         help="let this metric get worse: a name, tier.name or glob (several: each of them)",
+    )
+
+
+def add_baselines(parser: argparse.ArgumentParser) -> None:
+    """Where baselines are."""
+    parser.add_argument(
+        "--baselines",
+        type=Path,
+        metavar="DIR",
+        help="folder of baselines (default: baselines/ of the project)",
     )
 
 

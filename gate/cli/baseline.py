@@ -17,7 +17,7 @@ from gate.baseline.present import present_baseline, present_diff
 from gate.baseline.store import BaselineStore
 from gate.baseline.update import Update, prepare
 from gate.cli import baseline_log
-from gate.cli.arguments import add_accept_worse, add_jobs, add_select
+from gate.cli.arguments import add_accept_worse, add_baselines, add_jobs, add_select
 from gate.core.convert import to_plain
 from gate.core.result import CaseResult
 from gate.core.status import ExitCode
@@ -42,12 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument(
-        "--baselines",
-        type=Path,
-        metavar="DIR",
-        help="folder of baselines (default: baselines/ of the project)",
-    )
+    add_baselines(common)
     common.add_argument("--json", action="store_true", help="print one JSON document")
 
     update = actions.add_parser(
@@ -307,7 +302,7 @@ def _prune(args: argparse.Namespace, store: BaselineStore) -> int:
 def _planned(paths: Sequence[str]) -> set[str]:
     """Ids of all cases of the specs, whether they can run here or not."""
     where = list(paths) or [str(project_root() / "specs")]
-    return {case.id for case in plan(load_specs(where)).cases}
+    return {case.id for case in plan(load_specs(where, both=True)).cases}
 
 
 def _concerned(paths: Sequence[str], owned: set[str], store: BaselineStore) -> list[Path]:

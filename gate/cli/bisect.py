@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from gate.baseline.errors import BaselineError
+from gate.baseline.git import GitError, git
 from gate.baseline.store import BaselineStore
 from gate.cli.arguments import positive
 from gate.cli.complain import complain
@@ -31,7 +32,6 @@ from gate.upgrade.cells import Bench, run_cell
 from gate.upgrade.history import (
     NoHistoryError,
     commits_between,
-    git,
     ordered_versions,
     subject,
     versions_between,
@@ -89,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
     except (SpecError, SelectError) as error:
         complain(error)
         return ExitCode.USAGE
-    except (NoHistoryError, HistoryError) as error:
+    except (NoHistoryError, HistoryError, GitError) as error:
         sys.stderr.write(f"gate bisect: {error}\n")
         return ExitCode.USAGE
     except (StackError, BaselineError) as error:
@@ -163,7 +163,7 @@ class _CommitSearch:
     def __init__(self, args: argparse.Namespace, case: Case, root: Path) -> None:
         self._args = args
         self._case = case
-        self._top = Path(git(root, "rev-parse", "--show-toplevel"))
+        self._top = Path(git(root, "rev-parse", "--show-toplevel").strip())
         self._root = root
         history = commits_between(self._top, args.good, args.bad)
         self.search = Search(history)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from gate.baseline.errors import BaselineError
 from gate.baseline.store import BaselineStore
-from gate.cli.arguments import add_jobs, add_paths, add_select, positive
+from gate.cli.arguments import add_baselines, add_jobs, add_paths, add_select, positive
 from gate.core.case import Plan
 from gate.core.status import ExitCode
 from gate.drill.base import Fault
@@ -80,12 +80,7 @@ def add_drill_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-cache", action="store_true", help="neither read nor keep cached artifacts"
     )
-    parser.add_argument(
-        "--baselines",
-        type=Path,
-        metavar="DIR",
-        help="folder of baselines (default: baselines/ of the project)",
-    )
+    add_baselines(parser)
     parser.add_argument("--quiet", action="store_true", help="show no progress")
 
 

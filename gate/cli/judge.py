@@ -10,6 +10,7 @@ from pathlib import Path
 
 from gate.baseline.errors import BaselineError
 from gate.baseline.store import BaselineStore
+from gate.cli.arguments import add_baselines
 from gate.core.case import Case
 from gate.core.convert import MalformedRecordError, to_plain
 from gate.core.result import CaseResult
@@ -46,12 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PATH",
         help="judge by the tolerances that this spec (or folder) has now, instead of those of the run",
     )
-    parser.add_argument(
-        "--baselines",
-        type=Path,
-        metavar="DIR",
-        help="folder of baselines (default: baselines/ of the project)",
-    )
+    add_baselines(parser)
     add_report_arguments(parser)
 
 

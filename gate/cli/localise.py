@@ -11,7 +11,7 @@ from pathlib import Path
 
 from gate.baseline.errors import BaselineError
 from gate.baseline.store import BaselineStore
-from gate.cli.arguments import add_paths, add_select
+from gate.cli.arguments import add_baselines, add_paths, add_select
 from gate.cli.complain import complain
 from gate.cli.run import only_tiers
 from gate.core.case import Plan
@@ -55,12 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--save", type=Path, metavar="DIR", help="folder for the layer, to run by itself"
     )
-    parser.add_argument(
-        "--baselines",
-        type=Path,
-        metavar="DIR",
-        help="folder of baselines (default: baselines/ of the project)",
-    )
+    add_baselines(parser)
     parser.add_argument("--json", action="store_true", help="print JSON in place of text")
     parser.add_argument("--quiet", action="store_true", help="show no progress")
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from gate.baseline.errors import BaselineError
 from gate.baseline.store import BaselineStore
+from gate.cli.arguments import add_baselines
 from gate.core.status import ExitCode
 from gate.report.emit import add_arguments as add_report_arguments
 from gate.report.emit import emit
@@ -32,12 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="folder of the merged run (default: in .gate/runs)"
     )
-    parser.add_argument(
-        "--baselines",
-        type=Path,
-        metavar="DIR",
-        help="folder of baselines (default: baselines/ of the project)",
-    )
+    add_baselines(parser)
     parser.add_argument(
         "--plan-digest",
         metavar="DIGEST",

@@ -190,6 +190,8 @@ def rule_lines(cases: Sequence[Case]) -> list[str]:
         ]
         if parts:
             lines.append(f"environment of {spec}: baselines told apart {'; '.join(parts)}")
+        if case.stand_in is not None:
+            lines.append(f"model of {spec}: {case.stand_in.note}")
         if case.on_improvement == "note":
             lines.append(f"on_improvement of {spec}: better than the baseline is only noted")
     return lines
@@ -236,6 +238,7 @@ def _json(planned: Plan, past: Mapping[str, Past], skips: Mapping[str, str | Non
                     "widen": list(case.comparability.widen),
                 },
                 "on_improvement": case.on_improvement,
+                "stand_in": None if case.stand_in is None else to_plain(case.stand_in),
                 "dropped": list(case.dropped),
                 "expected_failure": case.expected_failure,
                 "skipped": skips[case.id],

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from gate.baseline.errors import BaselineError
 from gate.baseline.store import BaselineStore
+from gate.cli.arguments import add_baselines
 from gate.cli.judge import InputError, folder_of, read_results
 from gate.core.status import ExitCode
 from gate.report.html_report.sources import html_file
@@ -34,12 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="where to write the page (default: report.html)",
     )
-    parser.add_argument(
-        "--baselines",
-        type=Path,
-        metavar="DIR",
-        help="folder of baselines (default: baselines/ of the project)",
-    )
+    add_baselines(parser)
     parser.add_argument("--open", action="store_true", help="show the page in a browser")
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from gate.baseline.errors import BaselineError
 from gate.baseline.record import record_first
 from gate.baseline.store import BaselineStore
-from gate.cli.arguments import add_jobs, add_paths, add_select, shard
+from gate.cli.arguments import add_baselines, add_jobs, add_paths, add_select, shard
 from gate.cli.complain import complain
 from gate.core.case import Case, NotApplicable, Plan
 from gate.core.result import CaseResult
@@ -84,12 +84,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="folder of the run (default: one in .gate/runs)"
     )
-    parser.add_argument(
-        "--baselines",
-        type=Path,
-        metavar="DIR",
-        help="folder of baselines (default: baselines/ of the project)",
-    )
+    add_baselines(parser)
     parser.add_argument(
         "--no-pictures",
         action="store_true",

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from packaging.version import InvalidVersion, Version
 
+from gate.baseline.git import GitError, git
+
 _VERSION_LINE = re.compile(r"^Available versions: (.*)$", re.MULTILINE)
 INDEX_SECONDS = 120
 
@@ -79,39 +81,18 @@ def commits_between(repository: Path, good: str, bad: str) -> list[str]:
     """
     first, last = (_commit(repository, name) for name in (good, bad))
     line = git(repository, "rev-list", "--first-parent", "--reverse", f"{first}..{last}").split()
-    if not line or git(repository, "merge-base", first, last) != first:
+    if not line or git(repository, "merge-base", first, last).strip() != first:
         raise NoHistoryError(f"{good} is no ancestor of {bad}: there are no commits between them")
     return [first, *line]
 
 
 def _commit(repository: Path, name: str) -> str:
     try:
-        return git(repository, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
-    except NoHistoryError:
+        return git(repository, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}").strip()
+    except GitError:
         raise NoHistoryError(f"{name}: is no commit of {repository}") from None
 
 
 def subject(repository: Path, commit: str) -> str:
     """``<short hash> <subject>`` of a commit."""
-    return git(repository, "log", "-1", "--format=%h %s", commit)
-
-
-def git(repository: Path, *arguments: str) -> str:
-    """Run git and return what it prints, without the line's end.
-
-    Raises:
-        NoHistoryError: it fails.
-    """
-    try:
-        done = subprocess.run(  # noqa: S603 - git, with arguments of our own
-            ["git", "-C", str(repository), *arguments],  # noqa: S607 - the user's own git
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    except OSError as error:
-        raise NoHistoryError(f"git cannot be run: {error}") from error
-    if done.returncode != 0:
-        said = done.stderr.strip() or f"exit code {done.returncode}"
-        raise NoHistoryError(f"git {arguments[0]}: {said}")
-    return done.stdout.strip()
+    return git(repository, "log", "-1", "--format=%h %s", commit).strip()

@@ -20,6 +20,7 @@ BENCHES = {
     "layers": "per-layer comparison against ONNX Runtime's qdq_loss_debug",
     "localisation": "planted faults: how often isolated and cumulative errors name the layer",
     "scale": "plans of 10 000 cases and merges of as many results",
+    "kills": "kills at random moments of baseline writes",
     "traces": "recorded latencies: usual methods against the paired, sequential decision",
     "latency": "live latency verdicts under busy loops",
     "drill": "planted faults caught, layers named, false alarms of healthy reruns",

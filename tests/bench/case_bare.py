@@ -1,4 +1,4 @@
-"""Child of ``case``: the bare loops, with the libraries alone. Argument: JSON with spec, select, images.
+"""Child of ``case``: the bare loops, with the libraries alone. Argument: JSON with spec, select and launches.
 
 Prints seconds of making the candidate (export, quantize) and of the loops, imports included in the
 part that needs them first. Preprocessing is the gate's own, which is no slower than a script's.
@@ -29,15 +29,18 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         network = quantized(chosen, Path(folder))
         made = time.perf_counter()
-        _loops(chosen, network.floating.path, network.candidate.path)
+        _loops(
+            chosen, network.floating.path, network.candidate.path, launches=arguments["launches"]
+        )
     end = time.perf_counter()
     print(json.dumps({"make": made - START, "loops": end - made}))
 
 
-def _loops(chosen: Any, floating: Path, candidate: Path) -> None:
+def _loops(chosen: Any, floating: Path, candidate: Path, *, launches: int) -> None:
     import onnxruntime
 
     from gate.data.samples import open_samples
+    from gate.tiers.device import RUNS_PER_ROUND
 
     def session(model: Any) -> Any:
         options = onnxruntime.SessionOptions()
@@ -58,7 +61,8 @@ def _loops(chosen: Any, floating: Path, candidate: Path) -> None:
     _layers(session, floating, candidate, name, inputs)
     (inputs,) = next(evaluation.batches(chosen.run.timing_batch)).inputs.values()
     times: list[list[float]] = [[], []]
-    for _ in range(chosen.run.timing_warmup + chosen.run.timing_rounds):
+    run = chosen.run
+    for _ in range(launches * (run.timing_warmup + RUNS_PER_ROUND * run.timing_rounds)):
         for one, samples in zip(both, times, strict=True):
             start = time.perf_counter()
             one.run(None, {name: inputs})
