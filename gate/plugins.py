@@ -42,6 +42,12 @@ BUILTIN: dict[Kind, dict[str, Plugin]] = {
         "image-folder": Plugin(
             "gate.data.image_folder:ImageFolder", "class folders or a list file", "images"
         ),
+        "yolo-folder": Plugin(
+            "gate.data.box_folder:YoloFolder", "images with boxes in text files", "images"
+        ),
+        "mask-folder": Plugin(
+            "gate.data.mask_folder:MaskFolder", "images with masks of classes", "images"
+        ),
         "npz": Plugin("gate.data.npz:Npz", "arrays of an .npz file"),
         "sklearn-digits": Plugin(
             "gate.data.sklearn_digits:SklearnDigits", "1797 handwritten digits", "sklearn"

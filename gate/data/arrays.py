@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from gate.core.tensors import Array
-from gate.data.base import DataError
+from gate.data.base import DataError, Truth
 
 
 class ArrayDataset:
@@ -16,7 +16,8 @@ class ArrayDataset:
     Args:
         inputs: one array, or input name -> array; real numbers, equal first axes. Memory-mapped
             arrays are read a sample at a time.
-        labels: integer class indices, shape (samples,), or None.
+        labels: one entry a sample, or None: integer class indices or texts of shape (samples,), or
+            numbers of any shape, such as masks, boxes, tokens or targets.
         origin: where the arrays come from, for messages.
 
     Raises:
@@ -37,10 +38,10 @@ class ArrayDataset:
                 )
         counts = {name: len(array) for name, array in named.items()}
         if labels is not None:
-            if labels.ndim != 1 or labels.dtype.kind not in "iu":
+            if labels.ndim == 0 or labels.dtype.kind not in "fiuU":
                 raise DataError(
-                    f"{origin}: labels must be integers of shape (samples,), got {labels.dtype} of "
-                    f"shape {list(labels.shape)}"
+                    f"{origin}: labels must be numbers or texts with a first axis of samples, got "
+                    f"{labels.dtype} of shape {list(labels.shape)}"
                 )
             counts["labels"] = len(labels)
         if len(set(counts.values())) > 1:
@@ -60,9 +61,14 @@ class ArrayDataset:
             return np.asarray(self._arrays[""][index])
         return {name: np.asarray(array[index]) for name, array in self._arrays.items()}
 
-    def label(self, index: int) -> int | None:
-        """Class index, or None without labels."""
-        return None if self._labels is None else int(self._labels[index])
+    def label(self, index: int) -> Truth | None:
+        """Class index, text or array; None without labels."""
+        if self._labels is None:
+            return None
+        if self._labels.ndim == 1 and self._labels.dtype.kind != "f":
+            truth: int | str = self._labels[index].item()
+            return truth
+        return np.asarray(self._labels[index])
 
     def identity(self, index: int) -> bytes:
         """Name, type, shape and bytes of each array of the sample."""

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, TypeAlias
 
 from gate.core.canonical import JsonValue
 from gate.core.spec import Options
 from gate.core.tensors import Array, TensorMap
+
+
+Truth: TypeAlias = "int | str | Array"
+"""What is right of one sample: a class or an identity (a plain int), a text, or an array: boxes
+(rows of class, centre x, centre y, width, height, as shares of the image), a mask of classes
+(height, width), tokens, or targets of a regression."""
 
 
 class DataError(Exception):
@@ -24,8 +30,8 @@ class Dataset(Protocol):
         """A PIL image, an array, or a mapping of input names to arrays without a batch axis."""
         ...
 
-    def label(self, index: int) -> int | None:
-        """Class index, or None where the data has no labels."""
+    def label(self, index: int) -> Truth | None:
+        """Class index or another truth, or None where the data has no labels."""
         ...
 
     def identity(self, index: int) -> bytes:
@@ -54,9 +60,11 @@ class Batch:
 
     inputs: TensorMap
     labels: Array | None
-    """int64, shape (batch,)."""
+    """int64, shape (batch,); None without labels, and where they are no integers."""
     indices: tuple[int, ...]
     """Indices into the data set, for saying which sample flipped."""
+    targets: tuple[Truth, ...] | None = None
+    """Truths that are no integers, one a sample."""
 
 
 class SampleSet(Protocol):

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from gate.core.canonical import JsonValue
 from gate.core.spec import Options
-from gate.data.base import DataError
+from gate.data.base import DataError, Truth
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff"})
 _LABELLED = re.compile(r"^(?P<path>.+?)\s*[,\s]\s*(?P<label>\d+)$")
@@ -94,7 +94,7 @@ class ImageFiles:
             ) from error
         return image
 
-    def label(self, index: int) -> int | None:
+    def label(self, index: int) -> Truth | None:
         """Class index, or None without labels."""
         return None if self._labels is None else self._labels[index]
 

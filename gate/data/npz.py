@@ -36,7 +36,10 @@ class Npz:
                 ],
                 "description": "Key of the samples, or model input name -> key.",
             },
-            "labels": {**_KEY, "description": "Key of the class indices; none without it."},
+            "labels": {
+                **_KEY,
+                "description": "Key of the class indices, masks, boxes, texts or targets; none without it.",
+            },
         },
     }
 

@@ -12,7 +12,7 @@ from gate import plugins
 from gate.core.canonical import canonical_json
 from gate.core.spec import DataSpec, InputSpec, Options, SampleSpec
 from gate.core.tensors import Array
-from gate.data.base import Batch, DataError, Dataset, DataSource, SampleSet
+from gate.data.base import Batch, DataError, Dataset, DataSource, SampleSet, Truth
 from gate.data.transform import Preprocessor
 
 
@@ -154,7 +154,7 @@ class ChosenSamples:
         total = hashlib.sha256(self._meaning.encode())
         for index, content in zip(self._indices, self.content_digests(), strict=True):
             total.update(content)
-            total.update(f"{self._dataset.label(index)};".encode())
+            total.update(_truth_bytes(self._dataset.label(index)))
         return total.hexdigest()
 
     def content_digests(self) -> tuple[bytes, ...]:
@@ -176,10 +176,12 @@ class ChosenSamples:
             raise DataError(
                 f"samples {indices[0]} to {indices[-1]} differ in shape and make no batch: {shapes}"
             ) from error
+        classes = all(isinstance(label, int | np.integer) for label in known)
         return Batch(
             inputs=inputs,
-            labels=np.array(known, dtype=np.int64) if known else None,
+            labels=np.array(known, dtype=np.int64) if known and classes else None,
             indices=tuple(indices),
+            targets=None if classes else tuple(known),
         )
 
     def _sample(self, index: int) -> dict[str, Array]:
@@ -234,6 +236,12 @@ def _take(indices: Iterator[int], spec: SampleSpec, part: str) -> tuple[int, ...
             f"skip: {spec.skip}{left_out} are left out"
         )
     return tuple(chosen)
+
+
+def _truth_bytes(truth: Truth | None) -> bytes:
+    if isinstance(truth, np.ndarray):
+        return f"{truth.dtype.str}{truth.shape}:".encode() + truth.tobytes() + b";"
+    return f"{truth};".encode()
 
 
 def _content_digest(dataset: Dataset, index: int) -> bytes:
