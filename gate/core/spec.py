@@ -132,8 +132,8 @@ class StandIn:
     def note(self) -> str:
         """For people, the same for every case of the spec."""
         if not self.ran:
-            return "ran the model that the spec names, not its stand-in"
-        return f"ran the declared stand-in ({self.because}): {self.absent}"
+            return "the one that the spec names, not its stand-in"
+        return f"the declared stand-in, since {self.absent} ({self.because})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

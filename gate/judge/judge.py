@@ -69,6 +69,8 @@ def judge(case: Case, observation: Observation, baseline: BaselineLookup) -> Ver
 
 
 def _notes(case: Case, observation: Observation, comparison: Comparison) -> Iterator[str]:
+    if case.stand_in is not None:
+        yield f"the model is {case.stand_in.note}"
     yield from observation.notes
     if observation.spec_digest != case.spec_digest:
         yield "the observation was taken under another version of the spec"

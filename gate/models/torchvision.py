@@ -30,7 +30,7 @@ _WEIGHTS: Mapping[str, JsonValue] = {
         },
     },
     "oneOf": [{"required": ["path"]}, {"required": ["enum"]}],
-    "dependentRequired": {"format": ["path"]},
+    "dependentRequired": {"format": ["path"], "sha256_prefix": ["path"]},
 }
 
 

@@ -19,6 +19,11 @@ SHA256_SCHEMA: Mapping[str, JsonValue] = {"type": "string", "pattern": "^[0-9a-f
 FILE_PROPERTIES: Mapping[str, JsonValue] = {
     "path": {"type": "string", "format": "path", "description": "state dict file"},
     "sha256": {**SHA256_SCHEMA, "description": "demanded SHA-256 of the file"},
+    "sha256_prefix": {
+        "type": "string",
+        "pattern": "^[0-9a-fA-F]{8,64}$",
+        "description": "its first digits, where no more is known: torch.hub's file names end in eight",
+    },
     "format": {
         "enum": ["safetensors", "torch"],
         "description": "'torch' reads a .pt or .pth state dict with weights_only=True",
@@ -42,11 +47,29 @@ def load_weights(module: nn.Module, weights: Mapping[str, JsonValue]) -> None:
         ModelError: missing file, wrong digest, refused format, keys or shapes that do not fit.
     """
     path = Path(weights["path"])
+    if prefix := weights.get("sha256_prefix"):
+        check_sha256_prefix(path, prefix)
     state = read_state(path, sha256=weights.get("sha256"), format=weights.get("format"))
     try:
         module.load_state_dict(state, strict=True)
     except RuntimeError as error:
         raise ModelError(f"{path}: does not fit the model: {error}") from error
+
+
+def check_sha256_prefix(path: Path, prefix: str) -> None:
+    """Compare the first digits of a file's digest.
+
+    Raises:
+        ModelError: no such file, or they differ.
+    """
+    if not path.is_file():
+        raise ModelError(f"{path}: no such weights file")
+    found = files_sha256([path])
+    if not found.startswith(prefix.lower()):
+        raise ModelError(
+            f"{path}: SHA-256 is {found}, the spec demands one that begins with {prefix.lower()}: the "
+            "file was changed or damaged, or is another one of that name; fetch it again"
+        )
 
 
 def read_state(path: Path, *, sha256: str | None, format: str | None) -> dict[str, Tensor]:  # noqa: A002 - the spec's word

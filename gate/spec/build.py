@@ -32,7 +32,7 @@ from gate.spec.schema import NAME
 from gate.spec.tolerances import TolerancesReader
 from gate.spec.units import FACTORS, SECONDS
 
-_NOT_MEANING = frozenset({"$schema", "extends"})
+_NOT_MEANING = frozenset({"$schema", "extends", "stand_in"})
 
 
 def spec_id(root: Node, name: str) -> str:

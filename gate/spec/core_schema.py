@@ -140,6 +140,33 @@ def _matrix() -> Schema:
     )
 
 
+def _stand_in() -> Schema:
+    """Sections are checked once they are laid over the spec's own, by the same rules."""
+    sections = {
+        "requires": "what the stand-in needs; none of the spec's own needs are taken over",
+        "model": "reference and inputs replace the spec's own as a whole",
+        "data": "preprocess, calibration and evaluation each replace the spec's own as a whole",
+        "quantizations": "laid over the spec's own, name by name",
+        "targets": "laid over the spec's own, name by name",
+        "matrix": "replaces what it names",
+        "run": "laid over the spec's own",
+        "probes": "laid over the spec's own",
+        "tolerances": "laid over the spec's own, metric by metric",
+    }
+    return closed(
+        "what runs in place of the model where what it requires, or the file of its weights, is absent:"
+        " a spec of its own (id ID.stand-in) with baselines of its own",
+        {
+            "because": text("why there is a stand-in, for people"),
+            **{
+                name: {"type": "object", "description": description}
+                for name, description in sections.items()
+            },
+        },
+        required=("because", "model"),
+    )
+
+
 def core(
     *, sources: Schema, data: Schema, quantizers: Schema, backends: Schema, preprocess: Schema
 ) -> Schema:
@@ -179,6 +206,7 @@ def core(
                 },
                 required=("evaluation",),
             ),
+            "stand_in": _stand_in(),
             "quantizations": named("the ways to make a candidate, by name", quantizers),
             "targets": named("where a candidate runs, by name", backends),
             "matrix": _matrix(),

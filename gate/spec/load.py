@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gate import plugins
 from gate.core.spec import Spec
-from gate.spec import schema
+from gate.spec import schema, stand_in
 from gate.spec.build import Builder
 from gate.spec.checks import check_globs, check_spec, check_together
 from gate.spec.diagnostics import Diagnostic, SpecError, ordered, whole_file
@@ -25,11 +25,12 @@ MOST_SHOWN = 100
 """Diagnostics of one file."""
 
 
-def load_specs(paths: Sequence[str]) -> list[Spec]:
+def load_specs(paths: Sequence[str], *, both: bool = False) -> list[Spec]:
     """Read every spec under ``paths``, in order; the files of a directory sorted by name.
 
     Hidden files, names that start with ``_`` and what is under such directories are shared fragments
-    and left out, unless named themselves.
+    and left out, unless named themselves. Of a spec with a stand-in the one that runs on this machine
+    is given, with ``both`` both of them.
 
     Raises:
         SpecError: with all diagnostics of all files; also where there is no spec at all, or where
@@ -43,10 +44,9 @@ def load_specs(paths: Sequence[str]) -> list[Spec]:
     extender = Extender()
     specs: list[Spec] = []
     for name in files:
-        spec, found = _load(name, extender)
+        made, found = _load(name, extender, both=both)
         diagnostics.extend(_capped(name, found))
-        if spec is not None:
-            specs.append(spec)
+        specs.extend(made)
     diagnostics.extend(check_together(specs))
     if diagnostics:
         raise SpecError(diagnostics)
@@ -90,24 +90,41 @@ def _files(given: str, diagnostics: list[Diagnostic]) -> list[Path]:
     return kept
 
 
-def _load(name: str, extender: Extender) -> tuple[Spec | None, list[Diagnostic]]:
-    """One file; the spec only where nothing is wrong with it."""
+def _load(name: str, extender: Extender, *, both: bool) -> tuple[list[Spec], list[Diagnostic]]:
+    """One file; specs only where nothing is wrong with it."""
     root, diagnostics = extender.read(Path(name), name)
     if root is None:
-        return None, diagnostics
+        return [], diagnostics
     if not isinstance(root, Mapping):
         fault = whole_file(name, f"expected a mapping, found {describe(plain(root))}")
-        return None, [*diagnostics, fault]
-    found = [*validate(root, complete=not diagnostics), *_tolerances(root), *check_globs(root)]
-    if not diagnostics and not found:
-        builder = Builder(root, name)
-        spec = builder.build()
-        found = [*builder.diagnostics, *(_attributed(d, name) for d in check_spec(spec, root))]
-        if not found:
-            return spec, []
+        return [], [*diagnostics, fault]
+    spec, found = _made(root, name, complete=not diagnostics)
+    other: Spec | None = None
+    if (over := stand_in.stood_in(root, name)) is not None:
+        other, more = _made(over, name, complete=not diagnostics)
+        # What is wrong with a part that both have is told once.
+        known = {(d.position, d.message) for d in found}
+        new = [d for d in more if (d.position, d.message) not in known]
+        found += stand_in.attributed(new, root)
+    if spec is not None and not diagnostics and not found:
+        if other is None:
+            return [spec], []
+        pair = [stand_in.marked(spec, root), stand_in.marked(other, root, "")]
+        return (pair if both else [stand_in.chosen(spec, other, root)]), []
     # A value that could not be read is not to be blamed for its kind as well.
     blamed = {d.position for d in diagnostics}
-    return None, [*diagnostics, *(d for d in found if d.position not in blamed)]
+    return [], [*diagnostics, *(d for d in found if d.position not in blamed)]
+
+
+def _made(root: Mapping, name: str, *, complete: bool) -> tuple[Spec | None, list[Diagnostic]]:
+    """One document, merged; without ``complete`` parts of it could not be read, and none is built."""
+    found = [*validate(root, complete=complete), *_tolerances(root), *check_globs(root)]
+    if found or not complete:
+        return None, found
+    builder = Builder(root, name)
+    spec = builder.build()
+    found = [*builder.diagnostics, *(_attributed(d, name) for d in check_spec(spec, root))]
+    return (None, found) if found else (spec, [])
 
 
 def _attributed(found: Diagnostic, name: str) -> Diagnostic:
