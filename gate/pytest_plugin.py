@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from gate.core.result import CaseResult
     from gate.core.status import Tier
     from gate.core.verdict import Verdict
-    from gate.report.tiers import TierOutcome
     from gate.run.shared import SharedRuns
 
 _SUFFIXES = (".yaml", ".yml", ".json")
@@ -295,24 +294,25 @@ class GateItem(pytest.Item):
     def runtest(self) -> None:
         """Run the case where that has not happened, and pass, skip or fail by this tier."""
         from gate.core.status import Status
+        from gate.report.item import decisive, failure_text, properties, skip_reason
         from gate.report.tiers import shown_tiers, tier_outcomes
 
         verdict = self._gate.verdict(self._case)
         parts = tier_outcomes(verdict, shown_tiers(self._case))
         part = next(part for part in parts if part.tier is self._tier)
-        self.user_properties.extend(_properties(part))
+        self.user_properties.extend(properties(part))
         if part.expected:
             self.add_report_section("call", "gate", part.note)
         if part.status in (Status.SKIPPED, Status.NOT_COMPARABLE):
             # Told at the place in the spec, not at this line.
-            raise pytest.skip.Exception(_skip_reason(part), _use_item_location=True)
+            raise pytest.skip.Exception(skip_reason(part), _use_item_location=True)
         if part.status is Status.INCONCLUSIVE and self.config.getoption(
             "--gate-allow-inconclusive"
         ):
-            reason = f"inconclusive, which is allowed: {_first_line(part)}"
+            reason = f"inconclusive, which is allowed: {decisive(part)}"
             raise pytest.skip.Exception(reason, _use_item_location=True)
         if part.status is not Status.PASS:
-            raise TierNotPassedError(_failure_text(verdict, part))
+            raise TierNotPassedError(failure_text(verdict, part))
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         """The report of a tier that did not pass, and one line for a user's mistake."""
@@ -335,47 +335,3 @@ def _is_fragment(path: Path, config: pytest.Config) -> bool:
     root = config.rootpath
     parts = path.relative_to(root).parts if path.is_relative_to(root) else (path.name,)
     return any(part.startswith(("_", ".")) for part in parts)
-
-
-def _properties(part: TierOutcome) -> Iterable[tuple[str, str]]:
-    """Measurements, for ``--junitxml``."""
-    for check in part.checks:
-        measured = check.measurement
-        if measured is not None and measured.value is not None:
-            name = f"{measured.metric}[{measured.subject}]"
-            values = {"": measured.value, ".low": measured.low, ".high": measured.high}
-            for suffix, value in values.items():
-                if value is not None:
-                    yield name + suffix, f"{value!r} {measured.unit}".rstrip()
-
-
-def _skip_reason(part: TierOutcome) -> str:
-    told = [c.message for c in part.checks if c.status is part.status and c.message]
-    return part.note or "; ".join(dict.fromkeys(told))
-
-
-def _first_line(part: TierOutcome) -> str:
-    """What decided this tier."""
-    from gate.report.explain import check_line
-
-    decisive = next((check for check in part.checks if check.status is part.status), None)
-    return part.note or (check_line(decisive) if decisive is not None else "")
-
-
-def _failure_text(verdict: Verdict, part: TierOutcome) -> str:
-    """Why the tier did not pass, its checks that did not, and what a crashed worker last printed."""
-    from gate.report.checks import check_table
-    from gate.report.explain import Topic, explain
-    from gate.report.style import Style
-    from gate.report.text import tail
-
-    # pytest's own summary shows the first line.
-    lines = [f"{part.status}: {_first_line(part)}", f"case: {verdict.case_id}"]
-    for line in explain(verdict):
-        if line.topic in (Topic.LAYER, Topic.BASELINE, Topic.NOTE):
-            lines.append(f"{line.topic}: {line.text}")
-        elif line.topic is Topic.OUTPUT:
-            lines += [f"{line.topic}:", tail(line.text, 40)]
-    if part.checks:
-        lines += ["", check_table(part.checks, Style(), failing_only=True)]
-    return "\n".join(lines)
