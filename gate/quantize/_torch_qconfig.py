@@ -19,13 +19,20 @@ def qconfig_mapping(options: Mapping[str, JsonValue], kept: Sequence[str]) -> An
     engine = options["engine"]
     default = get_default_qconfig(engine)
     mapping = get_default_qconfig_mapping(engine)
-    activation = _activation(options)
-    chosen = QConfig(activation=activation, weight=_weight(options))
+    chosen = QConfig(activation=_activation(options), weight=_weight(options))
+    return over_defaults(mapping, default, chosen, kept)
+
+
+def over_defaults(mapping: Any, default: Any, chosen: Any, kept: Sequence[str]) -> Any:
+    """``mapping`` with ``chosen`` wherever it says ``default``, whole or in part, and nothing for the
+    modules ``kept``."""
+    from torch.ao.quantization import QConfig
+
     for kind, theirs in list(mapping.object_type_qconfigs.items()):
         if theirs is None or not _same(theirs.activation, default.activation):
             continue
         weight = chosen.weight if _same(theirs.weight, default.weight) else theirs.weight
-        mapping.set_object_type(kind, QConfig(activation=activation, weight=weight))
+        mapping.set_object_type(kind, QConfig(activation=chosen.activation, weight=weight))
     mapping.set_global(chosen)
     for name in kept:
         mapping.set_module_name(name, None)

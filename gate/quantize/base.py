@@ -12,7 +12,7 @@ from gate.core.spec import Options, TargetSpec
 from gate.core.tensors import Array, TensorMap
 
 if TYPE_CHECKING:
-    from gate.data.base import Batch
+    from gate.data.base import Batch, Truth
     from gate.models.base import LoadedModel
 
 
@@ -37,10 +37,14 @@ class LabelledBatches(Protocol):
         ...
 
 
-def labelled_batches(batches: CalibrationBatches) -> Iterator[tuple[TensorMap, Array | None]]:
-    """Inputs and labels of each batch; the labels are None where ``batches`` does not tell them."""
+def labelled_batches(
+    batches: CalibrationBatches,
+) -> Iterator[tuple[TensorMap, Array | tuple[Truth, ...] | None]]:
+    """Inputs of each batch, and its labels: integers, else the truths one a sample; None where the
+    data has none or ``batches`` does not tell them."""
     if isinstance(batches, LabelledBatches):
-        yield from ((batch.inputs, batch.labels) for batch in batches.labelled())
+        for batch in batches.labelled():
+            yield batch.inputs, batch.labels if batch.labels is not None else batch.targets
     else:
         yield from ((inputs, None) for inputs in batches())
 
