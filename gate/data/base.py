@@ -10,7 +10,6 @@ from gate.core.canonical import JsonValue
 from gate.core.spec import Options
 from gate.core.tensors import Array, TensorMap
 
-
 Truth: TypeAlias = "int | str | Array"
 """What is right of one sample: a class or an identity (a plain int), a text, or an array: boxes
 (rows of class, centre x, centre y, width, height, as shares of the image), a mask of classes
