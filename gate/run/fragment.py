@@ -21,6 +21,7 @@ from gate.judge.measure import Measured, measure
 from gate.judge.tolerances import judge_tolerance
 from gate.metrics.elementwise import SQNR_LIMIT_DB, sqnr_db
 from gate.quantize.base import KeepingQuantizer, QuantizeError, Quantizer
+from gate.quantize.keep_float import with_kept_names
 from gate.run.cache import Cache
 from gate.run.calibration import CalibrationStream
 from gate.run.localise import Sensitivity
@@ -72,8 +73,8 @@ def sensitivity(
         )
     say("looking at the candidate's layers")
     made = prepared(case, found, cache=cache, work=work)
-    layers = _layers(case, made, found.evaluation)
-    names = _names(layers, quantizer.keepable(made.base, case.quantization.options))
+    layers = layers_of(case, made, found.evaluation)
+    names = names_of(layers, quantizer.keepable(made.base, case.quantization.options))
     if not names:
         raise NoRankingError("the method knows none of the candidate's layers by name")
     if hasattr(quantizer, "workbench"):
@@ -96,7 +97,7 @@ def sensitivity(
     samples = trial.samples
     if result.kept is None or not result.kept:
         return Sensitivity(found=result, samples=samples, remark=_why_none(result))
-    chosen = _with_float(case, [name for layer in result.kept for name in names[layer]])
+    chosen = with_float(case, [name for layer in result.kept for name in names[layer]])
     say(f"checking {len(result.kept)} layers in float on all samples")
     passes, remark = _verified(chosen, found, cache, work)
     return Sensitivity(
@@ -146,7 +147,7 @@ class _Trial:
         Raises:
             RefusedError: the quantizer or the runtime refuses it.
         """
-        case = _with_float(self._case, [name for layer in kept for name in self._names[layer]])
+        case = with_float(self._case, [name for layer in kept for name in self._names[layer]])
         shutil.rmtree(self._out, ignore_errors=True)
         self._out.mkdir(parents=True)
         try:
@@ -179,7 +180,12 @@ class _Trial:
         )
 
 
-def _layers(case: Case, made: Prepared, evaluation: SampleSet) -> LayersObserved:
+def layers_of(case: Case, made: Prepared, evaluation: SampleSet) -> LayersObserved:
+    """Both models' layers and the errors of each, seen in one pass over a few samples.
+
+    Raises:
+        BackendError: a runtime refuses a model.
+    """
     limit = min(LAYER_SAMPLES, len(evaluation))
     sample = next(evaluation.batches(TABLE_BATCH, limit=TABLE_BATCH)).inputs
     with sessions(case, made) as (reference, candidate):
@@ -192,7 +198,7 @@ def _layers(case: Case, made: Prepared, evaluation: SampleSet) -> LayersObserved
         ).layers
 
 
-def _names(layers: LayersObserved, known: Sequence[str]) -> dict[str, tuple[str, ...]]:
+def names_of(layers: LayersObserved, known: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """Quantized layer -> its names and those of what is fused into it, as the quantizer knows them."""
     rows = {row.name: row for row in layers.candidate}
     nameable = frozenset(known)
@@ -205,11 +211,12 @@ def _names(layers: LayersObserved, known: Sequence[str]) -> dict[str, tuple[str,
     return found
 
 
-def _with_float(case: Case, names: Sequence[str]) -> Case:
+def with_float(case: Case, names: Sequence[str]) -> Case:
+    """The case with more layers in float, by their exact names."""
     options = dict(case.quantization.options)
     if names:
         globs = [name.replace("[", "[[]").replace("*", "[*]").replace("?", "[?]") for name in names]
-        options["keep_float"] = list(dict.fromkeys([*options.get("keep_float", []), *globs]))
+        options["keep_float"] = with_kept_names(options.get("keep_float"), globs)
     return replace(case, quantization=replace(case.quantization, options=options))
 
 
