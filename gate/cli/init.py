@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import sys
 import tempfile
@@ -11,10 +10,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 from gate import plugins
 from gate.cli.arguments import positive
+from gate.cli.init_data import InitError, first_data, inside, relative
 from gate.core.case import Case, Plan
 from gate.core.result import CaseResult
 from gate.core.spec import InputSpec
@@ -28,19 +27,7 @@ from gate.spec.entries import ENTRY_PATTERN
 from gate.spec.first import FirstSpec, Mode, render
 from gate.spec.project import project_root
 
-_SAMPLES = 128
 _INPUT = re.compile(r"(?P<name>[A-Za-z_][\w.]*)=(?P<shape>\d+(?:[,x]\d+)*)")
-_IMAGENET: dict[str, object] = {
-    "decode": "rgb",
-    "resize": 256,
-    "crop": 224,
-    "mean": [123.675, 116.28, 103.53],
-    "std": [58.395, 57.12, 57.375],
-}
-
-
-class _InitError(Exception):
-    """A model or option that no spec can be made of; the message is for the user."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -84,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     """Inspect, measure, write."""
     try:
         return _init(args)
-    except (_InitError, ModelError, SpecError) as error:
+    except (InitError, ModelError, SpecError) as error:
         sys.stderr.write(f"gate init: {error}\n")
         return ExitCode.USAGE
     except InfrastructureError as error:
@@ -96,11 +83,11 @@ def _init(args: argparse.Namespace) -> int:
     name = _name(args.model)
     out: Path = args.out or project_root() / "specs" / f"{name}.yaml"
     if out.exists() and not args.force:
-        raise _InitError(f"{out} is there already; --force replaces it, --out names another")
+        raise InitError(f"{out} is there already; --force replaces it, --out names another")
     out.parent.mkdir(parents=True, exist_ok=True)
     spec = _draft(args, name, out)
     if not spec.modes:
-        raise _InitError("no quantizer and backend work here; see 'gate doctor'")
+        raise InitError("no quantizer and backend work here; see 'gate doctor'")
     if not args.no_run:
         spec = _measured(spec, out, args.repeats)
     out.write_text(render(spec), encoding="utf-8")
@@ -114,11 +101,11 @@ def _init(args: argparse.Namespace) -> int:
 def _draft(args: argparse.Namespace, name: str, out: Path) -> FirstSpec:
     reference, inputs = _reference(args, out)
     modes, targets = _modes(str(reference["source"]))
-    data = _data(args.data, inputs, name, out)
+    data = first_data(args.data, inputs, name, out)
     schema = resources.files("gate.spec") / "schema" / "v1.json"
-    inside = Path(str(schema)).is_relative_to(project_root())
+    ours = Path(str(schema)).is_relative_to(project_root())
     return FirstSpec(
-        schema=_relative(Path(str(schema)), out) if inside else "",
+        schema=relative(Path(str(schema)), out) if ours else "",
         model_id=name,
         reference=reference,
         inputs=inputs,
@@ -144,10 +131,10 @@ def _reference(
         from gate.models.onnx_inputs import declared_inputs
 
         inputs = {name: given.get(name, i) for name, i in declared_inputs(path).items()}
-        return {"source": "onnx", "path": _relative(path, out)}, _concrete(inputs)
+        return {"source": "onnx", "path": inside(path, out)}, _concrete(inputs)
     if re.fullmatch(ENTRY_PATTERN, model):
         if not given:
-            raise _InitError("say what the model takes: --input NAME=3,224,224 (without the batch)")
+            raise InitError("say what the model takes: --input NAME=3,224,224 (without the batch)")
         return {"source": "python", "entry": model}, given
     _check_torchvision(model)
     image = InputSpec(shape=("N", 3, 224, 224), dtype="float32")
@@ -160,7 +147,7 @@ def _given_inputs(texts: Sequence[str]) -> Iterator[tuple[str, InputSpec]]:
     for text in texts:
         match = _INPUT.fullmatch(text)
         if match is None:
-            raise _InitError(f"--input: expected NAME=3,224,224, found '{text}'")
+            raise InitError(f"--input: expected NAME=3,224,224, found '{text}'")
         shape = tuple(int(part) for part in re.split("[,x]", match["shape"]))
         yield match["name"], InputSpec(shape=("N", *shape), dtype="float32")
 
@@ -169,20 +156,18 @@ def _concrete(inputs: dict[str, InputSpec]) -> dict[str, InputSpec]:
     for name, declared in inputs.items():
         if any(isinstance(axis, str) for axis in declared.shape[1:]):
             shape = ", ".join(map(str, declared.shape))
-            raise _InitError(f"input '{name}' is [{shape}]; say which: --input {name}=3,224,224")
+            raise InitError(f"input '{name}' is [{shape}]; say which: --input {name}=3,224,224")
     return inputs
 
 
 def _check_torchvision(name: str) -> None:
     reason = plugins.load("sources", "torchvision").unavailable()
     if reason is not None:
-        raise _InitError(f"'{name}' is no file and no package.module:callable, and {reason}")
+        raise InitError(f"'{name}' is no file and no package.module:callable, and {reason}")
     from gate.models.torchvision_compat import import_torchvision
 
     if name not in import_torchvision().models.list_models():
-        raise _InitError(
-            f"'{name}' is no file, no package.module:callable and no torchvision model"
-        )
+        raise InitError(f"'{name}' is no file, no package.module:callable and no torchvision model")
 
 
 def _modes(source: str) -> tuple[list[Mode], dict[str, dict[str, object]]]:
@@ -205,66 +190,6 @@ def _modes(source: str) -> tuple[list[Mode], dict[str, dict[str, object]]]:
     return modes, targets
 
 
-def _data(path: Path | None, inputs: dict[str, InputSpec], name: str, out: Path) -> dict[str, Any]:
-    if path is not None and path.is_dir():
-        folder = {"source": "image-folder", "path": _relative(path, out)}
-        return {
-            "task": "image-classification",
-            "preprocess": _IMAGENET,
-            "calibration": {**folder, "samples": _SAMPLES, "seed": 0},
-            "evaluation": {**folder, "skip": _SAMPLES, "seed": 0},
-            "data_note": "the usual transform of ImageNet models; say what yours was trained with",
-        }
-    labels: dict[str, object] = {}
-    if path is None:
-        path = out.parent / "data" / f"{name}_random.npz"
-        _write_random(path, inputs)
-        task, note = "other", "RANDOM NUMBERS: replace them by real samples; labels give accuracy"
-    else:
-        keys = _npz_keys(path)
-        missing = set(inputs) - keys
-        if missing:
-            raise _InitError(f"{path}: has no array for the input {', '.join(sorted(missing))}")
-        labels = {"labels": "labels"} if "labels" in keys else {}
-        task = "image-classification" if labels else "other"
-        note = "drawn with one seed: the first calibrate, the others evaluate"
-    array = {
-        "source": "npz",
-        "path": _relative(path, out),
-        "inputs": {key: key for key in inputs},
-        **labels,
-    }
-    return {
-        "task": task,
-        "calibration": {**array, "samples": _SAMPLES // 2, "seed": 0},
-        "evaluation": {**array, "skip": _SAMPLES // 2, "seed": 0},
-        "data_note": note,
-    }
-
-
-def _write_random(path: Path, inputs: dict[str, InputSpec]) -> None:
-    import numpy as np
-
-    generator = np.random.default_rng(0)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    arrays: dict[str, Any] = {}
-    for name, declared in inputs.items():
-        shape = (_SAMPLES, *(int(axis) for axis in declared.shape[1:]))
-        values = generator.standard_normal(shape, dtype=np.float32)
-        arrays[name] = values.astype(declared.dtype)
-    np.savez(path, **arrays)
-
-
-def _npz_keys(path: Path) -> set[str]:
-    import zipfile
-
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return {name.removesuffix(".npy") for name in archive.namelist()}
-    except (OSError, zipfile.BadZipFile) as error:
-        raise _InitError(f"{path}: is neither a folder nor an .npz file: {error}") from None
-
-
 def _measured(spec: FirstSpec, out: Path, repeats: int) -> FirstSpec:
     """The spec with the bounds that healthy runs suggest; modes that do not work are left out."""
     from gate.cli.init_bounds import suggest
@@ -283,7 +208,7 @@ def _measured(spec: FirstSpec, out: Path, repeats: int) -> FirstSpec:
         observed = [r.observation for r in found if r.observation is not None]
         modes.append(replace(mode, bounds=suggest(observed)))
     if not modes:
-        raise _InitError("no mode works for this model: " + "; ".join(left_out.values()))
+        raise InitError("no mode works for this model: " + "; ".join(left_out.values()))
     used = {r.case.target.name for r in runs[0] if r.case.quantization.name not in left_out}
     targets = {name: options for name, options in spec.targets.items() if name in used}
     return replace(spec, modes=modes, targets=targets, left_out=left_out, repeats=repeats)
@@ -338,11 +263,6 @@ def _unhealthy(result: CaseResult) -> str | None:
     lines = explain(verdict)
     # The draft that it points to is gone.
     return re.sub(r" \(\S+:\d+:\d+\)$", "", lines[0].text) if lines else verdict.status.value
-
-
-def _relative(path: Path, out: Path) -> str:
-    """From the spec's folder, with forward slashes."""
-    return Path(os.path.relpath(path.resolve(), out.parent.resolve())).as_posix()
 
 
 def _shown(path: Path) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from gate.baseline.errors import BaselineError
 from gate.baseline.store import BaselineStore
 from gate.cli.arguments import add_baselines
-from gate.core.case import Case
+from gate.core.case import Case, NotApplicable
 from gate.core.convert import MalformedRecordError, to_plain
 from gate.core.result import CaseResult
 from gate.core.status import ExitCode
@@ -20,7 +20,7 @@ from gate.report.emit import emit
 from gate.report.verdicts import judged_all
 from gate.run.job import read_record
 from gate.run.shards import portable
-from gate.run.store import RUN_FILE, StoredRunError, read_run
+from gate.run.store import RUN_FILE, StoredRunError, read_not_applicable, read_run
 from gate.spec.diagnostics import SpecError
 from gate.spec.load import load_specs
 from gate.spec.matrix import plan
@@ -59,6 +59,7 @@ def run(args: argparse.Namespace) -> int:
             results = _with_specs(results, args.spec)
         baselines = BaselineStore(args.baselines or project_root() / "baselines")
         verdicts = judged_all(results, baselines)
+        others = not_applicable_of(args.observations)
     except SpecError as error:
         sys.stderr.write(f"{error}\n")
         return ExitCode.USAGE
@@ -66,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
         sys.stderr.write(f"gate judge: {error}\n")
         return ExitCode.INFRASTRUCTURE
     runs = [folder_of(path) for path in args.observations]
-    return emit(verdicts, results, args, baselines=baselines, runs=runs)
+    return emit(verdicts, results, args, not_applicable=others, baselines=baselines, runs=runs)
 
 
 def read_results(paths: Sequence[Path]) -> list[CaseResult]:
@@ -80,6 +81,13 @@ def read_results(paths: Sequence[Path]) -> list[CaseResult]:
                 raise InputError(f"{path}: holds {result.case.id}, which {known} holds already")
             results.append(result)
     return results
+
+
+def not_applicable_of(paths: Sequence[Path]) -> tuple[NotApplicable, ...]:
+    """Pairs that were no cases of the runs that were named whole; single results have none."""
+    folders = [folder_of(path) for path in paths if path.is_dir() or path.name == RUN_FILE]
+    found = (pair for folder in dict.fromkeys(folders) for pair in read_not_applicable(folder))
+    return tuple({pair.id: pair for pair in found}.values())
 
 
 def folder_of(path: Path) -> Path:

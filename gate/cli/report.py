@@ -10,7 +10,7 @@ from pathlib import Path
 from gate.baseline.errors import BaselineError
 from gate.baseline.store import BaselineStore
 from gate.cli.arguments import add_baselines
-from gate.cli.judge import InputError, folder_of, read_results
+from gate.cli.judge import InputError, folder_of, not_applicable_of, read_results
 from gate.core.status import ExitCode
 from gate.report.html_report.sources import html_file
 from gate.report.html_report.sources import page as html_page
@@ -50,6 +50,7 @@ def run(args: argparse.Namespace) -> int:
         text = html_page(
             verdicts,
             results,
+            not_applicable=not_applicable_of(runs),
             baselines=baselines,
             runs=[folder_of(path) for path in runs],
         )

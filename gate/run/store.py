@@ -159,15 +159,27 @@ def read_run(directory: Path) -> list[CaseResult]:
     Raises:
         StoredRunError: no run there, or broken files.
     """
+    return [_stored(directory, case) for case in _record(directory).cases]
+
+
+def read_not_applicable(directory: Path) -> tuple[NotApplicable, ...]:
+    """Pairs of a stored run that could not be cases, so that no report forgets them.
+
+    Raises:
+        StoredRunError: as ``read_run``.
+    """
+    return _record(directory).not_applicable
+
+
+def _record(directory: Path) -> RunRecord:
     try:
-        record = read_record(directory / RUN_FILE, RunRecord)
+        return read_record(directory / RUN_FILE, RunRecord)
     except FileNotFoundError:
         raise StoredRunError(
             f"{directory}: holds no run; 'gate run' writes one below .gate/runs"
         ) from None
     except (OSError, MalformedRecordError) as error:
         raise StoredRunError(f"{directory / RUN_FILE}: {error}; run the cases again") from error
-    return [_stored(directory, case) for case in record.cases]
 
 
 def result_path(directory: Path, case_id: str) -> Path:

@@ -216,3 +216,17 @@ def test_help_shows_examples_that_parse(capsys: pytest.CaptureFixture[str]) -> N
         words = shlex.split(re.split(r"\s{2,}", line.strip())[0])[1:]
         assert words[0] in COMMANDS
         build_parser(words[0]).parse_args(words)
+
+
+def test_a_file_outside_the_repository_is_refused_with_the_ways_out(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A spec that named it would be refused by ``gate lint``."""
+    inner = project / "repository"
+    (inner / ".git").mkdir(parents=True)
+    out = inner / "specs" / "tiny.yaml"
+    assert main(["init", "tiny.onnx", "--no-run", "--out", str(out)]) == ExitCode.USAGE
+    told = capsys.readouterr().err
+    assert "tiny.onnx: lies outside the repository" in told
+    assert "${MODELS}/tiny.onnx" in told
+    assert not out.exists()

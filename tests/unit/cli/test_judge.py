@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from gate.cli.main import main
+from gate.core.case import NotApplicable
 from gate.core.observation import RunFailure
 from gate.core.result import CaseResult
 from gate.core.status import ExitCode
@@ -263,3 +264,14 @@ def test_a_report_that_finds_no_room_is_no_pass(stored, tmp_path):
     )
     assert done.returncode == ExitCode.INFRASTRUCTURE
     assert done.stderr == "gate: cannot write the report: No space left on device\n"
+
+
+def test_pairs_that_were_no_cases_are_still_told(spec, tmp_path, capsys):
+    cases = plan(load_specs([spec])).cases
+    pair = NotApplicable(id="tiny/given@torch", reason="torch opens no ONNX files")
+    store = RunStore(tmp_path / "run", cases, not_applicable=[pair])
+    for case in cases:
+        store.save(CaseResult(case=case, observation=replace(observation(case.id), layers=None)))
+    store.close()
+    _, out, _ = judge(capsys, "run", "--json")
+    assert [found["id"] for found in json.loads(out)["not_applicable"]] == [pair.id]
