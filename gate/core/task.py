@@ -6,6 +6,30 @@ Which columns there are is the task's own matter; ``gate.metrics.task_columns`` 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Task(StrEnum):
+    """What a model's outputs mean."""
+
+    IMAGE_CLASSIFICATION = "image-classification"
+    SEQUENCE_CLASSIFICATION = "sequence-classification"
+    DETECTION = "detection"
+    SEGMENTATION = "segmentation"
+    TRANSCRIPTION = "transcription"
+    LANGUAGE_MODELING = "language-modeling"
+    VERIFICATION = "verification"
+    ANOMALY_DETECTION = "anomaly-detection"
+    REGRESSION = "regression"
+    OTHER = "other"
+
+
+CLASSIFICATION = frozenset({Task.IMAGE_CLASSIFICATION, Task.SEQUENCE_CLASSIFICATION})
+
+CUSTOM = "custom."
+"""Begins the name of every metric that a spec declares itself."""
+DROP = "_drop"
+"""Ends the name of the paired difference of such a metric."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,38 +5,10 @@ x is the reference's output, y the candidate's.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import StrEnum
-
 from gate.core.status import Tier
-
-
-class Direction(StrEnum):
-    """Which way is better."""
-
-    LOWER = "lower"
-    HIGHER = "higher"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MetricInfo:
-    """What a metric is; the functions that compute it are beside this file."""
-
-    tier: Tier
-    name: str
-    unit: str
-    """The unit its measurements are in: ``%``, ``pp``, ``dB``, ``ms``, ``B``, ``x``, ``fps``,
-    ``nat``, ``bool`` or the empty string for a pure number."""
-    direction: Direction
-    subject: str
-    """``output``, ``layer`` or ``case``."""
-    formula: str
-    source: str = ""
-    has_reference: bool = False
-    """True where the reference has a value of its own, so that ``NUMBER x reference`` makes sense."""
-    has_interval: bool = False
-    """True where samples are counted in pairs, so that a bound can be certified (``mode``)."""
-
+from gate.core.task import CLASSIFICATION, Task
+from gate.metrics.metric_info import Direction, MetricInfo
+from gate.metrics.task_catalogue import TASK_METRICS
 
 _LOWER, _HIGHER = Direction.LOWER, Direction.HIGHER
 _N, _L, _D = Tier.NUMERICAL, Tier.LAYERS, Tier.DEVICE
@@ -53,6 +25,7 @@ def _info(  # noqa: PLR0917 - the call is one line of a table
     *,
     has_reference: bool = False,
     has_interval: bool = False,
+    tasks: frozenset[Task] = frozenset(),
 ) -> MetricInfo:
     return MetricInfo(
         tier=tier,
@@ -64,6 +37,7 @@ def _info(  # noqa: PLR0917 - the call is one line of a table
         source=source,
         has_reference=has_reference,
         has_interval=has_interval,
+        tasks=tasks,
     )
 
 
@@ -118,6 +92,15 @@ CATALOGUE: tuple[MetricInfo, ...] = (
     _info(_L, "int8_params", "%", _HIGHER, "case", "100 (weights in <= 8 bits) / (weights)"),
     _info(_L, "int8_macs", "%", _HIGHER, "case", "100 (MACs in integers) / (MACs)"),
     _info(
+        _L,
+        "weight_bits",
+        "",
+        _LOWER,
+        "case",
+        "bits a weight, at the width of its type and with its share of scales and zero points; files"
+        " and memory may hold a byte for each weight of fewer bits",
+    ),
+    _info(
         _L, "float_layers", "", _LOWER, "case", "number of computing layers left in floating point"
     ),
     _info(_L, "sqnr", "dB", _HIGHER, "layer", "20 log10(||x|| / ||x - y||) of the layer's output"),
@@ -153,8 +136,34 @@ CATALOGUE: tuple[MetricInfo, ...] = (
         "layer",
         "worst_channel_nmse of the layer run alone on the reference's inputs to it",
     ),
-    _info(_D, "top1", "%", _HIGHER, "case", "100 mean(argmax y = label)", has_reference=True),
-    _info(_D, "top5", "%", _HIGHER, "case", "100 mean(label in top 5 of y)", has_reference=True),
+    _info(
+        _L,
+        "sparsity_2_4",
+        "%",
+        _HIGHER,
+        "layer",
+        "100 (groups of four consecutive input channels with at least two zeros) / (groups), of each"
+        " computing layer whose input channels are a multiple of four",
+        "Mishra et al. 2021",
+    ),
+    _info(
+        _D,
+        "top1",
+        "%",
+        _HIGHER,
+        "case",
+        "100 mean(argmax y = label)",
+        has_reference=True,
+    ),
+    _info(
+        _D,
+        "top5",
+        "%",
+        _HIGHER,
+        "case",
+        "100 mean(label in top 5 of y)",
+        has_reference=True,
+    ),
     _info(
         _D,
         "top1_drop",
@@ -177,6 +186,15 @@ CATALOGUE: tuple[MetricInfo, ...] = (
     ),
     _info(
         _D,
+        "worst_class_drop",
+        "pp",
+        _LOWER,
+        "case",
+        "max over classes with at least 10 samples of (top-1 of the reference - top-1 of the candidate)",
+        tasks=CLASSIFICATION,
+    ),
+    _info(
+        _D,
         "new_flips",
         "",
         _LOWER,
@@ -184,6 +202,7 @@ CATALOGUE: tuple[MetricInfo, ...] = (
         "number of samples that the reference has right and the candidate wrong (top-1), and that"
         " were not so in the baseline",
     ),
+    *TASK_METRICS,
     _info(
         _D,
         "latency_p50",
@@ -286,4 +305,11 @@ CATALOGUE: tuple[MetricInfo, ...] = (
     ),
 )
 
+__all__ = ["BY_NAME", "CATALOGUE", "Direction", "MetricInfo", "task_metrics"]
+
 BY_NAME: dict[tuple[Tier, str], MetricInfo] = {(info.tier, info.name): info for info in CATALOGUE}
+
+
+def task_metrics(task: str) -> tuple[MetricInfo, ...]:
+    """Metrics that this task has and not every other, in the catalogue's order."""
+    return tuple(info for info in CATALOGUE if task in info.tasks)

@@ -120,19 +120,52 @@ def bootstrap_drop(
     Raises:
         ValueError: fewer than two images, or a statistic that is not finite.
     """
+    (found,) = bootstrap_drops(
+        lambda weights: np.array([reference(weights) - candidate(weights)]),
+        images,
+        seed=seed,
+        replicates=replicates,
+    )
+    return found
+
+
+def bootstrap_drops(
+    drops: Callable[[Weights], Floats],
+    images: int,
+    *,
+    seed: int,
+    replicates: int = REPLICATES,
+    least: int = MIN_IMAGES,
+    noun: str = "images",
+) -> tuple[DropInterval, ...]:
+    """Several drops on the same resamples, as :func:`bootstrap_drop` takes one.
+
+    Args:
+        drops: the drops where unit i counts ``weights[i]`` times, (drops,).
+        images: how many units there are, whatever they are called.
+        seed: of the resamples.
+        replicates: how many resamples are drawn.
+        least: fewer units give no certificate.
+        noun: what the units are called.
+
+    Raises:
+        ValueError: fewer than two units, or a drop that is not finite.
+    """
     if images < 2:
-        raise ValueError("at least two images are needed")
-    once = np.ones(images)
-    drop = reference(once) - candidate(once)
+        raise ValueError(f"at least two {noun} are needed")
+    measured = drops(np.ones(images))
     generator = np.random.default_rng(seed)
-    drops = np.empty(replicates)
+    found = np.empty((replicates, measured.size))
     for index in range(replicates):
         drawn = generator.integers(0, images, images)
-        weights = np.bincount(drawn, minlength=images).astype(np.float64)
-        drops[index] = reference(weights) - candidate(weights)
-    if not (np.isfinite(drop) and np.isfinite(drops).all()):
+        found[index] = drops(np.bincount(drawn, minlength=images).astype(np.float64))
+    if not (np.isfinite(measured).all() and np.isfinite(found).all()):
         raise ValueError("the statistic is not finite on every resample")
-    return _t_interval(drop, float(drops.std(ddof=1)), images - 1.0, _too_few(images))
+    refused = f"{images} {noun}, a certificate takes {least}" if images < least else ""
+    return tuple(
+        _t_interval(float(drop), float(error), images - 1.0, refused)
+        for drop, error in zip(measured, found.std(axis=0, ddof=1), strict=True)
+    )
 
 
 def miou(intersections: Floats, unions: Floats, weights: Weights) -> float:
@@ -243,10 +276,6 @@ def _skewness(values: Floats) -> float:
         return 0.0
     plain = float((centred**3).mean()) / (second * math.sqrt(second))
     return plain * math.sqrt(n * (n - 1.0)) / (n - 2.0)
-
-
-def _too_few(images: int) -> str:
-    return f"{images} images, a certificate takes {MIN_IMAGES}" if images < MIN_IMAGES else ""
 
 
 def _satterthwaite(*parts: tuple[float, float]) -> float:
