@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
+from gate.backends import _onnx_blocks as blocks
 from gate.backends import _onnx_ops as ops
 from gate.backends._onnx_fold import Folded, Stored
 from gate.backends._onnx_follow import Identity
 from gate.backends._onnx_graph import Graph, Node
 from gate.core.layer import LayerRow, QParams, TensorInfo
 
-_HALF = frozenset({"float16", "bfloat16"})
 _SMALL = frozenset({"int8", "uint8", "int4", "uint4", "int2", "uint2"})
 
 
@@ -23,8 +23,8 @@ class Facts:
     graph: Graph
     infos: Mapping[str, TensorInfo]
     """Of every tensor that :func:`wanted` names, for the batch that was asked about."""
-    runtime_ops: Mapping[str, str]
-    """Node name -> operator in the graph that the runtime made of the file."""
+    runtime: Mapping[str, Node]
+    """Node name -> the node in the graph that the runtime made of the file."""
     batch: int
 
 
@@ -44,23 +44,17 @@ def row(layer: Folded, identity: Identity, facts: Facts) -> LayerRow:
     """Describe one layer."""
     node, graph = layer.node, facts.graph
     computing = ops.computes(node.op) or node.hides_compute
-    quantized = layer.quantized
-    op = node.op
-    if quantized and computing:
-        # What counts is the kernel: a QDQ group that the runtime did not fuse runs in floating point.
-        made = facts.runtime_ops.get(node.name)
-        quantized = made is None or made in ops.INTEGER_OPS
-        op = made if made is not None and quantized else op
-    sizes = [_size(weight, facts) for weight in layer.weights]
+    op, quantized = _kernel(layer, facts) if computing else (node.op, layer.quantized)
+    sizes = [_size(node, weight, facts) for weight in layer.weights]
     small = [
         size
         for size, weight in zip(sizes, layer.weights, strict=True)
-        if _weight_type(weight, facts) in _SMALL
+        if _weight_type(node, weight, facts) in _SMALL
     ]
     half = [
         size
         for size, weight in zip(sizes, layer.weights, strict=True)
-        if _weight_type(weight, facts) in _HALF
+        if _weight_type(node, weight, facts) in ops.HALF
     ]
     weights = [weight for weight in layer.weights if isinstance(weight, Stored)]
     return LayerRow(
@@ -81,6 +75,20 @@ def row(layer: Folded, identity: Identity, facts: Facts) -> LayerRow:
     )
 
 
+def _kernel(layer: Folded, facts: Facts) -> tuple[str, bool]:
+    """Operator and whether it works on integers. What counts is the kernel: a QDQ group that the
+    runtime did not fuse runs in floating point, and one around a weight alone may become a kernel
+    that takes the activations to integers by itself."""
+    node = layer.node
+    made = facts.runtime.get(node.name)
+    if made is not None and blocks.packed(made):
+        return made.op, blocks.in_integers(made)
+    if made is None or not layer.quantized:
+        return node.op, layer.quantized and not blocks.packed(node)
+    quantized = made.op in ops.INTEGER_OPS
+    return (made.op if quantized else node.op), quantized
+
+
 def channel_parameters(stored: Stored, graph: Graph) -> tuple[list[float], list[int]] | None:
     """Scales and zero points, one or one a channel; None where they are found at run time."""
     scale = graph.value(stored.scale)
@@ -96,10 +104,18 @@ def channel_parameters(stored: Stored, graph: Graph) -> tuple[list[float], list[
 
 
 def _weight_qparams(node: Node, stored: Stored, facts: Facts) -> QParams | None:
-    found = _qparams(stored, facts)
+    graph = facts.graph
+    if blocks.packed(node):
+        found = blocks.packed_qparams(node, stored, graph)
+    elif _by_block(stored, facts):
+        kind = _stored_type(stored, facts)
+        found = blocks.blocked_qparams(stored, _shape(stored.tensor, facts), kind, graph)
+    else:
+        found = _qparams(stored, facts)
     if found is None:
         return None
-    return replace(found, output_axis=_output_axis(node, len(_shape(stored.tensor, facts))))
+    rank = 2 if blocks.packed(node) else len(_shape(stored.tensor, facts))
+    return replace(found, output_axis=_output_axis(node, rank))
 
 
 def _output_axis(node: Node, rank: int) -> int | None:
@@ -124,10 +140,10 @@ def _qparams(stored: Stored, facts: Facts) -> QParams | None:
     shape = _shape(stored.tensor, facts)
     if parameters is None:
         return None
-    if len(graph.dims(stored.scale)) > 1 and len(graph.dims(stored.scale)) == len(shape):
-        return None  # blocks along an axis
+    if _by_block(stored, facts):
+        return None
     scales, zero_points = parameters
-    dtype = _weight_type(stored, facts)
+    dtype = _stored_type(stored, facts)
     per_channel = len(scales) > 1
     axis = None
     if per_channel and stored.axis is not None:
@@ -144,14 +160,29 @@ def _qparams(stored: Stored, facts: Facts) -> QParams | None:
     )
 
 
-def _weight_type(weight: Stored | str, facts: Facts) -> str:
-    graph = facts.graph
+def _by_block(stored: Stored, facts: Facts) -> bool:
+    """Whether a scale holds for a block along an axis."""
+    if not facts.graph.is_constant(stored.scale):
+        return False
+    rank = len(facts.graph.dims(stored.scale))
+    return rank > 1 and rank == len(_shape(stored.tensor, facts))
+
+
+def _weight_type(node: Node, weight: Stored | str, facts: Facts) -> str:
     if isinstance(weight, Stored):
-        if weight.zero_point is not None and graph.is_constant(weight.zero_point):
-            return graph.dtype(weight.zero_point)
-        tensor = weight.tensor
-    else:
-        tensor = weight
+        return blocks.dtype(node) if blocks.packed(node) else _stored_type(weight, facts)
+    return _dtype(weight, facts)
+
+
+def _stored_type(stored: Stored, facts: Facts) -> str:
+    graph = facts.graph
+    if stored.zero_point is not None and graph.is_constant(stored.zero_point):
+        return graph.dtype(stored.zero_point)
+    return _dtype(stored.tensor, facts)
+
+
+def _dtype(tensor: str, facts: Facts) -> str:
+    graph = facts.graph
     return graph.dtype(tensor) if graph.is_constant(tensor) else facts.infos[tensor].dtype
 
 
@@ -160,7 +191,9 @@ def _shape(tensor: str, facts: Facts) -> tuple[int, ...]:
     return graph.dims(tensor) if graph.is_constant(tensor) else facts.infos[tensor].shape
 
 
-def _size(weight: Stored | str, facts: Facts) -> int:
+def _size(node: Node, weight: Stored | str, facts: Facts) -> int:
+    if isinstance(weight, Stored) and blocks.packed(node):
+        return prod(blocks.shape(node))
     return prod(_shape(weight.tensor if isinstance(weight, Stored) else weight, facts))
 
 
@@ -178,7 +211,7 @@ def _macs(layer: Folded, facts: Facts, sizes: Sequence[int]) -> int:
         shape = _shape(weight.tensor if isinstance(weight, Stored) else weight, facts)
         elements = first if op == "ConvTranspose" else out
         return prod(elements) // batch * (sizes[0] // shape[0])
-    if op in ("Gemm", "MatMul", "FusedGemm", "FusedMatMul", "MatMulNBits"):
+    if op in ("Gemm", "MatMul", "FusedGemm", "FusedMatMul"):
         inner = first[0] if layer.node.attributes.get("transA") else first[-1]
         return prod(out) // batch * inner
     return 0

@@ -77,14 +77,14 @@ class Folder:
     def _boundaries(self) -> None:
         graph = self._graph
         for node in graph.nodes:
-            if node.op not in ops.BOUNDARY:
+            if not graph.is_boundary(node):
                 continue
             self._join(node.inputs[0], node.outputs[0])
             if node.op in ops.QUANTIZE:
                 self._stored[node.outputs[0]] = _boundary(node, node.outputs[0])
 
     def _is_layer(self, node: Node) -> bool:
-        return node.op not in ops.BOUNDARY and any(
+        return not self._graph.is_boundary(node) and any(
             name in self._graph.variable for name in node.outputs
         )
 

@@ -164,7 +164,7 @@ def _past_clamps(name: str, candidate: Graph, reference: Graph) -> str:
             break
         after = readers[0].outputs[0]
         made = candidate.producer.get(after)
-        if made is not None and made.op not in ops.BOUNDARY:
+        if made is not None and not candidate.is_boundary(made):
             break  # the candidate has the activation, or a node fused with it
         if readers[0].name in {node.name for node in candidate.consumers.get(name, [])}:
             break

@@ -56,6 +56,11 @@ class Graph:
             node = _node(proto, len(self.nodes), taken, functions)
             taken.add(node.name)
             self.nodes.append(node)
+        self._half_inputs = {
+            value.name
+            for value in model.graph.input
+            if value.type.tensor_type.elem_type in ops.HALF_TYPES
+        }
         self.inputs = tuple(i.name for i in model.graph.input if i.name not in self._initializers)
         self.outputs = tuple(o.name for o in model.graph.output)
         self.producer = {out: node for node in self.nodes for out in node.outputs if out}
@@ -77,6 +82,26 @@ class Graph:
                 dynamic = node.op in ops.DYNAMIC_QUANTIZE
                 found.update(node.outputs[:1] if dynamic else filter(None, node.outputs))
         return frozenset(found)
+
+    @cached_property
+    def half(self) -> frozenset[str]:
+        """Tensors of 16 bits of floating point, as far as casts and constants decide it."""
+        found = {name for name in self._initializers if self.dtype(name) in ops.HALF}
+        found |= self._half_inputs
+        for node in self.nodes:
+            to = int(node.attributes.get("to", 0)) if node.op == "Cast" else 0
+            inherits = node.op not in ops.OTHER_TYPE and not found.isdisjoint(node.inputs)
+            if to in ops.HALF_TYPES or (not to and inherits):
+                found.update(filter(None, node.outputs))
+        return frozenset(found)
+
+    def is_boundary(self, node: Node) -> bool:
+        """True between two ways of storing the same values: quantization and its inverse, and casts
+        between floating-point types of 32 and 16 bits."""
+        if node.op != "Cast":
+            return node.op in ops.BOUNDARY
+        to = int(node.attributes.get("to", 0))
+        return to in ops.HALF_TYPES or (to == ops.FLOAT_TYPE and node.inputs[0] in self.half)
 
     def is_constant(self, name: str) -> bool:
         """True for initializers and constants."""

@@ -59,13 +59,42 @@ FLOAT_COMPUTE: dict[str, tuple[int, ...]] = {
     "Gemm": (1,),
     "LSTM": (1, 2),
     "MatMul": (1,),
-    "MatMulNBits": (1,),
     "RNN": (1, 2),
 }
 """Operators with arithmetic that a quantizer is expected to take to integers -> weight operands."""
 
 EMBEDDING = "Gather"
 """Its first operand holds parameters where it is constant."""
+
+PACKED = frozenset({"MatMulNBits"})
+"""Hold their weights as packed bytes, of another shape than the weights have."""
+
+HALF = frozenset({"float16", "bfloat16"})
+HALF_TYPES = frozenset({10, 16})
+"""Values of ``Cast``'s attribute ``to`` for float16 and bfloat16."""
+FLOAT_TYPE = 1
+
+OTHER_TYPE = frozenset(
+    {
+        "ArgMax",
+        "ArgMin",
+        "Cast",
+        "DequantizeLinear",
+        "DynamicQuantizeLinear",
+        "Equal",
+        "Greater",
+        "GreaterOrEqual",
+        "IsInf",
+        "IsNaN",
+        "Less",
+        "LessOrEqual",
+        "NonZero",
+        "QuantizeLinear",
+        "Shape",
+        "Size",
+    }
+)
+"""Their outputs are not of their inputs' type."""
 
 NEEDS_NO_OUTPUT_SCALE = frozenset({"Gemm", "MatMul"})
 """Integer kernels of these exist with a floating-point result (QGemm, MatMulIntegerToFloat)."""
@@ -94,6 +123,8 @@ INTEGER_OPS: dict[str, IntegerOp] = {
         stands_for="MatMul", data=(0, 1), weight=((1, None, 3),), axis=-1, accumulates=True
     ),
     "DynamicQuantizeMatMul": IntegerOp(stands_for="MatMul", weight=((1, 2, 3),), axis=-1),
+    # Whether the product is in integers too depends on an attribute: _onnx_blocks.in_integers.
+    "MatMulNBits": IntegerOp(stands_for="MatMul", weight=((1, 2, 3),), axis=0),
     "MatMulIntegerToFloat": IntegerOp(
         stands_for="MatMul", data=(0, 1), weight=((1, 3, 5),), axis=-1
     ),

@@ -73,12 +73,13 @@ class OnnxRuntimeSession:
     def layers(self, inputs: TensorMap) -> tuple[LayerRow, ...]:
         """See ``Session.layers``; quantize and dequantize nodes are folded into their neighbours."""
         from gate.backends import _onnx_describe as describe
+        from gate.backends._onnx_blocks import runtime_nodes
 
         self._check(inputs)
         facts = describe.Facts(
             graph=self._graph,
             infos=self._tensor_infos(inputs),
-            runtime_ops={node.name: node.op for node in self._optimised.nodes},
+            runtime=runtime_nodes(self._optimised),
             batch=_batch(inputs),
         )
         return tuple(describe.row(layer, identity, facts) for layer, identity in self._named())

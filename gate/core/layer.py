@@ -20,13 +20,15 @@ class QParams:
 
     dtype: str
     scheme: str
-    """``per-tensor-affine``, ``per-tensor-symmetric``, ``per-channel-affine``, ``per-channel-symmetric``."""
+    """``per-tensor-affine``, ``per-tensor-symmetric``, ``per-channel-affine``, ``per-channel-symmetric``,
+    or ``per-block-32-symmetric``: a scale for each 32 elements of a channel."""
     axis: int | None
-    """Channel axis of a per-channel scheme, else None."""
+    """Channel axis of a per-channel or per-block scheme, else None."""
     scales: tuple[float, ...]
-    """One value, or one a channel."""
+    """One value, or one a channel; of a per-block scheme that of the channel's block with the largest
+    scale, or of its first block whose scale is no positive number."""
     zero_points: tuple[int, ...]
-    """One value, or one a channel."""
+    """One value, or one a channel; of a per-block scheme those of the same blocks."""
     channels: int | None = None
     """Size of the tensor along ``axis``: the number of scales that there should be."""
     output_axis: int | None = None
@@ -62,6 +64,11 @@ class LayerRow:
     covers: tuple[str, ...] = ()
     """Reference layers that this one stands for when fused or renamed, in order of execution
     (``("conv1", "bn1", "relu")``); empty where it stands for the reference layer of the same name."""
+    groups_of_four: int = 0
+    """Groups of four weights of consecutive input channels, of a computing layer whose input channels
+    are a multiple of four."""
+    groups_sparse: int = 0
+    """Those of them with two zeros or more: the 2:4 pattern that sparse kernels take."""
     capture: str | None = None
     """Name under which ``Session.capture`` streams its output; None where it cannot be observed."""
 

@@ -172,14 +172,14 @@ def _weights_of(edit: Edit, node: Any) -> Iterator[Weight]:
             maker = edit.producer(node.input[position]) if position < len(node.input) else None
             if maker is None or maker.op_type not in ops.DEQUANTIZE:
                 continue
-            if edit.value(maker.input[0]) is not None:
+            if edit.value(maker.input[0]) is not None and not attribute(maker, "block_size"):
                 slots = (
                     Slot(maker, 0),
                     Slot(maker, 1),
                     Slot(maker, 2) if len(maker.input) > 2 else None,
                 )
                 yield _weight(edit, node, node.op_type, "qdq", slots)
-    elif integer is not None:
+    elif integer is not None and node.op_type not in ops.PACKED:
         for codes, scale, zero_point in integer.weight:
             if not edit.is_constant(Slot(node, codes).name):
                 continue

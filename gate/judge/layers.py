@@ -22,6 +22,7 @@ _ISOLATED_METRICS = {
     if info.tier is Tier.LAYERS and info.name.startswith("isolated_")
 }
 _INTEGER = re.compile(r"q?(u?)int(\d+)")
+_BLOCK = re.compile(r"per-block-(\d+)-")
 
 
 def layers(observed: LayersObserved) -> Iterator[Measurement]:
@@ -95,9 +96,9 @@ def _qparams_faults(params: QParams) -> Iterator[str]:
     scales, zero_points = params.scales, params.zero_points
     if not scales or len(scales) != len(zero_points):
         yield f"{len(scales)} scales beside {len(zero_points)} zero points"
-    per_channel = params.scheme.startswith("per-channel")
+    per_channel = params.scheme.startswith(("per-channel", "per-block"))
     if per_channel and params.axis is None:
-        yield "a per-channel scheme without an axis"
+        yield "a scheme by channel without an axis"
     if per_channel and params.output_axis is not None and params.axis != params.output_axis:
         yield f"scales along axis {params.axis}, the output channels are axis {params.output_axis}"
     wanted = params.channels if per_channel else 1
@@ -152,12 +153,34 @@ def _case(rows: Sequence[LayerRow]) -> Iterator[Measurement]:
     )
     for metric, part, whole, why in shares:
         yield _measurement(metric, "case", 100.0 * part / whole if whole > 0 else None, why)
+    weights = sum(row.params for row in rows)
+    yield _measurement(
+        "weight_bits",
+        "case",
+        sum(map(_bits, rows)) / weights if weights else None,
+        "the candidate's layers have no weights",
+    )
     yield _measurement(
         "float_layers",
         "case",
         float(len(compute) - len(integer)) if compute else None,
         "the candidate has no computing layer",
     )
+
+
+def _bits(row: LayerRow) -> float:
+    """Bits of a layer's weights at the width of their types, with their scales (of 32 bits) and,
+    of affine schemes, zero points; float ones count 32 or 16."""
+    params = row.weight
+    total = 32.0 * (row.params - row.params_quantized - row.params_half) + 16.0 * row.params_half
+    if params is None:
+        return total + 8.0 * row.params_quantized
+    found = _INTEGER.fullmatch(params.dtype)
+    width = int(found[2]) if found is not None else 8
+    block = _BLOCK.match(params.scheme)
+    scales = row.params_quantized / int(block[1]) if block else len(params.scales)
+    offset = width if params.scheme.endswith("affine") else 0
+    return total + width * row.params_quantized + (32 + offset) * scales
 
 
 def _layer(
@@ -170,6 +193,9 @@ def _layer(
             if params is not None and (fault := qparams_fault(params))
         ]
         yield _truth("qparams", row.name, "; ".join(faults))
+    if row.groups_of_four:
+        share = 100.0 * row.groups_sparse / row.groups_of_four
+        yield _measurement("sparsity_2_4", row.name, share, "")
     if match is None:
         if row.computes:
             why = "no reference layer was matched with it"

@@ -1,0 +1,159 @@
+"""Quantizer: ONNX Runtime's weights of 4, 8 or 2 bits by block, in matrix products."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from gate.core.artifact import Artifact, Format
+from gate.core.canonical import JsonValue
+from gate.core.spec import Options, TargetSpec
+from gate.quantize import _onnx
+from gate.quantize.base import CalibrationBatches, QuantizeError, with_defaults
+
+if TYPE_CHECKING:
+    from gate.models.base import LoadedModel
+
+_LIBRARY = "quantization/matmul_nbits_quantizer.py"
+_PRODUCT = "_MatMul"
+"""What the library appends to the name of a Gemm that it writes as a product and an addition."""
+
+
+class OnnxRuntimeMatMulNBits:
+    """``MatMulNBitsQuantizer`` on the pre-processed model, each Gemm written as a product and an addition.
+
+    Constant right operands alone are quantized; activations stay in floating point, or are taken to int8
+    inside of the kernel (``accuracy_level: 4``).
+    """
+
+    name: ClassVar[str] = "onnxruntime-matmul-nbits"
+    accepts: ClassVar[frozenset[Format]] = frozenset({Format.ONNX})
+    produces: ClassVar[Format | None] = Format.ONNX
+    needs_calibration: ClassVar[bool] = False
+    options_schema: ClassVar[Mapping[str, JsonValue]] = {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {
+            "bits": {"enum": [2, 4, 8], "default": 4, "description": "Bits of a weight."},
+            "block_size": {
+                "enum": [16, 32, 64, 128, 256],
+                "default": 32,
+                "description": "Weights of a column that share a scale.",
+            },
+            "symmetric": {
+                "type": "boolean",
+                "default": True,
+                "description": "Zero points in the middle.",
+            },
+            "format": {
+                "enum": ["QOperator", "QDQ"],
+                "default": "QOperator",
+                "description": "MatMulNBits, or DequantizeLinear before MatMul.",
+            },
+            "accuracy_level": {
+                "enum": [0, 1, 2, 3, 4],
+                "default": 0,
+                "description": "Least precision of the product: 0 unset, 1 float32, 2 float16, 3 bfloat16,"
+                " 4 int8. Of QOperator files only: for QDQ the runtime decides.",
+            },
+            "keep_float": _onnx.COMMON_PROPERTIES["keep_float"],
+            "preprocess": _onnx.COMMON_PROPERTIES["preprocess"],
+        },
+    }
+
+    def unavailable(self) -> str | None:
+        """Why this quantizer cannot work here and how to get it."""
+        missing = _onnx.unavailable()
+        if missing is not None:
+            return missing
+        if find_spec("onnx_ir") is None:
+            return "onnx_ir is not installed: pip install 'quantgate[onnxruntime]'"
+        found = find_spec("onnxruntime")
+        places = found.submodule_search_locations if found is not None else None
+        if not any((Path(place) / _LIBRARY).is_file() for place in places or ()):
+            return "this onnxruntime has no MatMulNBitsQuantizer: pip install 'onnxruntime>=1.22'"
+        return None
+
+    def versions(self) -> Mapping[str, str]:
+        """See ``Quantizer.versions``."""
+        return _onnx.versions()
+
+    def quantize(
+        self,
+        model: LoadedModel,
+        calibration: CalibrationBatches | None,
+        *,
+        options: Options,
+        target: TargetSpec,  # noqa: ARG002 - the file is the same for every target
+        seed: int,  # noqa: ARG002 - nothing is drawn
+        out_dir: Path,
+    ) -> Artifact:
+        """See ``Quantizer.quantize``."""
+        chosen = with_defaults(options, self.options_schema)
+        if chosen["format"] == "QDQ" and chosen["accuracy_level"]:
+            raise QuantizeError(
+                "accuracy_level is not written into a QDQ file: the runtime decides it; leave it out, or"
+                " take format: QOperator"
+            )
+        with _onnx.workspace() as folder:
+            prepared = _onnx.prepare(model, preprocess=chosen["preprocess"], folder=folder)
+            excluded = _onnx.excluded_nodes(prepared, chosen["keep_float"], model, calibration)
+            written = out_dir / "model.onnx"
+            refused: QuantizeError | None = None
+            try:
+                with _onnx.quiet("ONNX Runtime's MatMulNBits quantization"):
+                    _write(prepared, written, chosen, excluded)
+            except QuantizeError as error:
+                refused = error
+                if not written.is_file():
+                    raise
+            # The library passes over what it cannot do and says so in its log: the file tells the rest.
+            try:
+                artifact = _onnx.finish(written, prepared, producer=self.name, options=chosen)
+            except QuantizeError as error:
+                raise QuantizeError(f"{error}; {refused}" if refused else str(error)) from error
+            if refused is not None:
+                raise refused
+            return artifact
+
+    def keepable(self, model: LoadedModel, options: Options) -> tuple[str, ...]:
+        """Names that ``keep_float`` selects among: the nodes of the pre-processed model.
+
+        Raises:
+            QuantizeError: the model cannot be prepared.
+        """
+        import onnx
+
+        chosen = with_defaults(options, self.options_schema)
+        with _onnx.workspace() as folder:
+            prepared = _onnx.prepare(model, preprocess=chosen["preprocess"], folder=folder)
+            graph = onnx.load_model(str(prepared), load_external_data=False).graph
+        return tuple(node.name for node in graph.node)
+
+
+def _write(
+    prepared: Path, written: Path, chosen: Mapping[str, JsonValue], excluded: Sequence[str]
+) -> None:
+    import onnx
+    from onnxruntime.quantization.matmul_nbits_quantizer import (
+        MatMulNBitsQuantizer,
+        QuantFormat,
+    )
+    from onnxruntime.quantization.onnx_model import ONNXModel
+
+    model = ONNXModel(onnx.load_model(str(prepared)))
+    del model.model.graph.value_info[:]  # of weights that are about to change their type
+    model.replace_gemm_with_matmul()
+    quantizer = MatMulNBitsQuantizer(
+        model.model,
+        bits=chosen["bits"],
+        block_size=chosen["block_size"],
+        is_symmetric=chosen["symmetric"],
+        accuracy_level=chosen["accuracy_level"],
+        quant_format=getattr(QuantFormat, chosen["format"]),
+        nodes_to_exclude=[*excluded, *(f"{name}{_PRODUCT}" for name in excluded)],
+    )
+    quantizer.process()
+    quantizer.model.save_model_to_file(str(written))
