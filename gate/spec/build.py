@@ -14,7 +14,6 @@ from gate.core.spec import (
     InputSpec,
     ModelSpec,
     Override,
-    QuantizationSpec,
     Requirements,
     RunSpec,
     SampleSpec,
@@ -23,12 +22,14 @@ from gate.core.spec import (
 )
 from gate.core.tolerance import Tolerance
 from gate.spec import schema
+from gate.spec.alternatives import AlternativesReader
 from gate.spec.diagnostics import Diagnostic, shown
 from gate.spec.grammar import GrammarError, parse_quantity
 from gate.spec.nodes import Mapping, Node, Path, Scalar, Sequence, at, child, dotted, plain
 from gate.spec.paths import PathResolver
 from gate.spec.probes import ProbesReader
 from gate.spec.schema import NAME
+from gate.spec.tasks import custom_metrics, custom_table
 from gate.spec.tolerances import TolerancesReader
 from gate.spec.units import FACTORS, SECONDS
 
@@ -76,14 +77,17 @@ class Builder:
         self._root = root
         self._name = name
         self._paths = PathResolver(declared_environment(root))
-        self._tolerances = TolerancesReader()
+        self._tolerances = TolerancesReader(custom_table(root))
         self._probes = ProbesReader()
+        self._alternatives = AlternativesReader(
+            root, lambda node, path: self._options(node, "quantizers", path)
+        )
         self._diagnostics: list[Diagnostic] = []
 
     @property
     def diagnostics(self) -> list[Diagnostic]:
         """What is wrong."""
-        return [*self._diagnostics, *self._paths.diagnostics]
+        return [*self._diagnostics, *self._alternatives.diagnostics, *self._paths.diagnostics]
 
     def build(self) -> Spec:
         """The spec; of use only where there are no diagnostics."""
@@ -97,7 +101,7 @@ class Builder:
             model=self._model(root.entries["model"]),
             data=self._data(root.entries["data"]),
             quantizations=tuple(
-                self._quantization(name, node) for name, node in _items(root, "quantizations")
+                self._alternatives.read(name, node) for name, node in _items(root, "quantizations")
             ),
             targets=tuple(self._target(name, node) for name, node in _items(root, "targets")),
             tolerances=self._tolerances.read(tolerances, ("tolerances",)),
@@ -111,6 +115,7 @@ class Builder:
             comparability=_comparability(child(root, "environment")),
             on_improvement=_value(root, "on_improvement", "fail"),
             where=root.position,
+            metrics=custom_metrics(root),
         )
 
     def _id(self) -> str:
@@ -139,6 +144,7 @@ class Builder:
             source=_value(reference, "source", ""),
             options=self._options(reference, "sources", ("model", "reference")),
             inputs={name: self._input(name, below) for name, below in _items(node, "inputs")},
+            decoding=_value(node, "decoding", {}),
         )
 
     def _input(self, name: str, node: Node) -> InputSpec:
@@ -188,13 +194,6 @@ class Builder:
                 else self._paths.options(preprocess, properties["preprocess"], path, frozenset())
             ),
             overlap=_value(node, "overlap", False),
-        )
-
-    def _quantization(self, name: str, node: Node) -> QuantizationSpec:
-        return QuantizationSpec(
-            name=name,
-            method=_value(node, "method", ""),
-            options=self._options(node, "quantizers", ("quantizations", name)),
         )
 
     def _target(self, name: str, node: Node) -> TargetSpec:

@@ -8,10 +8,14 @@ from fnmatch import fnmatchcase
 from gate.core.findings import FINDINGS
 from gate.core.spec import Override, Spec
 from gate.core.status import Tier
+from gate.core.task import CLASSIFICATION, Task
+from gate.core.tolerance import Tolerance
+from gate.metrics.catalogue import BY_NAME
 from gate.spec import formats
-from gate.spec.diagnostics import Diagnostic, name_or_list, shown
+from gate.spec.diagnostics import Diagnostic, name_or_list, one_of, shown
 from gate.spec.matrix import Pair, demanded, matches, overrides_of, probes_of, wanted_pairs
 from gate.spec.nodes import Mapping, Node, Path, Scalar, Sequence, at, child, dotted, key_position
+from gate.spec.tasks import DECODINGS
 
 _AXES = {"quantization": "quantizations", "target": "targets"}
 _CLASSES = frozenset(
@@ -57,7 +61,7 @@ def check_spec(spec: Spec, root: Node) -> list[Diagnostic]:
         *_impossible(spec, root, pairs),
         *_overrides(spec, root, pairs),
         *_demands(spec, root, pairs),
-        *_task(spec),
+        *_task(spec, root),
         *_probes(spec),
     ]
 
@@ -178,16 +182,30 @@ def _demands(spec: Spec, root: Node, pairs: list[Pair]) -> Iterator[Diagnostic]:
             yield _fault(root, ("tolerances",), f"nothing is demanded of {name}")
 
 
-def _task(spec: Spec) -> Iterator[Diagnostic]:
-    if spec.model.task != "regression":
-        return
+def _task(spec: Spec, root: Node) -> Iterator[Diagnostic]:
+    """Metrics that the task does not have, and a decoding that it has no use for."""
+    task = spec.model.task
+    if spec.model.decoding and task not in DECODINGS:
+        yield _fault(root, ("model", "decoding"), f"the task {task} has no decoding")
     for tolerance in (*spec.tolerances, *(t for o in spec.overrides for t in o.tolerances)):
-        if tolerance.metric in _CLASSES and tolerance.where is not None:
+        message = _foreign(tolerance, task)
+        if message and tolerance.where is not None:
             yield Diagnostic(
                 position=tolerance.where,
                 path=f"tolerances.{tolerance.tier}.{tolerance.metric}",
-                message=f"{tolerance.metric} needs classes, the task is regression",
+                message=message,
             )
+
+
+def _foreign(tolerance: Tolerance, task: str) -> str:
+    """Why the task does not have what is demanded; empty where it does."""
+    name = tolerance.metric
+    if name in _CLASSES and task not in {*CLASSIFICATION, Task.OTHER}:
+        return f"{name} needs classes, the task is {task}"
+    info = BY_NAME.get((tolerance.tier, name))
+    if info is None or not info.tasks or task in info.tasks:
+        return ""
+    return f"{name} is a metric of {one_of(sorted(info.tasks))}, the task is {task}"
 
 
 _SHAPES = ("smallest", "largest")

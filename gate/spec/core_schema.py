@@ -7,9 +7,9 @@ from gate.spec.grammar import NUMBER
 from gate.spec.probes import probes_schema
 from gate.spec.schema_tolerances import override, probe_metrics, tiers
 from gate.spec.schema_words import Schema, closed, count, glob, named, ref, text, texts
+from gate.spec.tasks import TASKS, decoding_choice, metrics_schema
 from gate.spec.units import FACTORS, SECONDS
 
-TASKS = ("image-classification", "sequence-classification", "regression", "other")
 DTYPES = ("float32", "float64", "float16", "int64", "int32", "int16", "int8", "uint8", "bool")
 
 
@@ -59,8 +59,13 @@ def _model(sources: Schema) -> Schema:
             "task": {"enum": list(TASKS), "description": "what its outputs mean"},
             "reference": sources,
             "inputs": named("the inputs of the model, by name", one_input),
+            "decoding": {
+                "type": "object",
+                "description": "how the outputs become answers; its keys are the task's",
+            },
         },
         required=("id", "task", "reference", "inputs"),
+        allOf=decoding_choice(),
     )
 
 
@@ -229,6 +234,7 @@ def core(
             },
             "environment": _environment(),
             "probes": probes_schema(probe_metrics()),
+            "metrics": metrics_schema(),
             "tolerances": closed(
                 "what is demanded",
                 {

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from gate.core.task import CUSTOM
 from gate.core.tolerance import Anchor, Op
 from gate.metrics.catalogue import Direction, MetricInfo
 from gate.spec.diagnostics import shown
@@ -222,12 +223,14 @@ def _check_range(op: Op, value: float, info: MetricInfo, written: str) -> None:
 
 def _range(info: MetricInfo) -> tuple[float, float]:
     """Smallest and largest value that the metric can take."""
+    if info.unit == "dB" or info.name.startswith(CUSTOM):
+        return -math.inf, math.inf
     if info.unit == "pp":
         return -100.0, 100.0
-    if info.unit == "dB":
-        return -math.inf, math.inf
     if info.name == "cosine":
         return -1.0, 1.0
+    if info.unit == "%" and info.has_interval:
+        return -100.0, math.inf
     # Errors relative to the reference's power can exceed 100 %; shares of a whole cannot.
     if info.unit == "%" and info.direction is Direction.HIGHER:
         return 0.0, 100.0

@@ -18,6 +18,7 @@ from gate.spec.nodes import Mapping, child, plain
 from gate.spec.nodes import Sequence as NodeList
 from gate.spec.probes import ProbesReader
 from gate.spec.reader import SUFFIXES
+from gate.spec.tasks import custom_table
 from gate.spec.tolerances import TolerancesReader
 from gate.spec.validate import describe, validate
 
@@ -146,7 +147,7 @@ def _capped(name: str, found: list[Diagnostic]) -> list[Diagnostic]:
 
 def _tolerances(root: Mapping) -> list[Diagnostic]:
     """What is wrong with tolerances, whatever else is wrong with the document."""
-    reader = TolerancesReader()
+    reader = TolerancesReader(custom_table(root))
     node = child(root, "tolerances")
     reader.read(node, ("tolerances",))
     overrides = child(node, "overrides") if node is not None else None

@@ -10,10 +10,12 @@ from typing import Any
 from gate import plugins
 from gate.core.artifact import Format
 from gate.core.canonical import JsonValue
+from gate.spec.choosing import NESTED, NESTED_FORMAT, NEVER_CHOSEN
 from gate.spec.core_schema import core
 from gate.spec.schema import FACTS, KINDS, NAME, Schema, SchemaError
 from gate.spec.schema_tolerances import tolerance_definitions
 from gate.spec.schema_words import count, ref
+from gate.spec.tasks import decoding_definitions
 
 ID = "urn:quantgate:spec:v1"
 PREPROCESS = "gate.data.preprocess:PREPROCESS_SCHEMA"
@@ -59,6 +61,7 @@ def assemble(*, third_parties: bool = False) -> Schema:
             "title": "a name of letters, digits, '_', '.' and '-'",
         },
         **tolerance_definitions(),
+        **decoding_definitions(),
     }
     chosen: dict[str, Schema] = {}
     for kind, (key, prefix, beside) in KINDS.items():
@@ -67,6 +70,11 @@ def assemble(*, third_parties: bool = False) -> Schema:
             definitions[f"{prefix}-{name}"] = _options(
                 kind, name, key, {word: _BESIDE[word] for word in beside}
             )
+        if kind == "quantizers":
+            among = _dispatch(kind, [n for n in names if n not in NEVER_CHOSEN], key, prefix)
+            for name in NESTED:
+                definition = f"{prefix}-{name}"
+                definitions[definition] = _with_nested(definitions[definition], among)
         chosen[kind] = _dispatch(kind, names, key, prefix)
     root = core(
         sources=chosen["sources"],
@@ -116,6 +124,19 @@ _FACTS: dict[plugins.Kind, tuple[str, ...]] = {
     "backends": ("formats",),
 }
 """Class attributes that plans are made from; kept with the schema, no plugin is imported for a plan."""
+
+
+def _with_nested(part: Any, among: Schema) -> Any:
+    """The same options where a quantization to choose from is its name or a mapping of its own."""
+    if isinstance(part, list):
+        return [_with_nested(item, among) for item in part]
+    if not isinstance(part, dict):
+        return part
+    if part.get("format") != NESTED_FORMAT:
+        return {key: _with_nested(below, among) for key, below in part.items()}
+    rest = {key: below for key, below in part.items() if key != "format"}
+    by_name = {"type": "string", "minLength": 1, "title": "the name of a quantization or method"}
+    return {**rest, "anyOf": [by_name, {**among, "title": "a mapping with a method"}]}
 
 
 def _plain(value: Any) -> JsonValue:

@@ -10,6 +10,7 @@ from gate.metrics.catalogue import BY_NAME, CATALOGUE, MetricInfo
 from gate.spec.grammar import NUMBER, example
 from gate.spec.probes import probes_mapping_schema
 from gate.spec.schema_words import Schema, closed, glob, ref, text
+from gate.spec.tasks import CUSTOM_KEY, custom_bounds
 from gate.spec.units import FACTORS, OFFSET_UNITS
 
 
@@ -97,7 +98,11 @@ def tiers() -> dict[str, Schema]:
     }
     return {
         tier.value: closed(
-            words[tier], {info.name: _metric(info) for info in CATALOGUE if info.tier is tier}
+            words[tier],
+            {
+                **{info.name: _metric(info) for info in CATALOGUE if info.tier is tier},
+                **({CUSTOM_KEY: custom_bounds()} if tier is Tier.DEVICE else {}),
+            },
         )
         for tier in Tier
     }

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from collections.abc import Mapping as NameMapping
+from typing import TypeAlias
 
 from gate.core.status import Tier
 from gate.core.tolerance import Mode, Tolerance
 from gate.metrics.catalogue import BY_NAME, CATALOGUE, MetricInfo
 from gate.metrics.certificate import may_certify
-from gate.spec.diagnostics import Diagnostic, did_you_mean, one_of
+from gate.spec.diagnostics import Diagnostic, did_you_mean, name_or_list, one_of, shown
 from gate.spec.grammar import GrammarError, example, parse_bound
 from gate.spec.nodes import Mapping, Node, Path, Scalar, Sequence, dotted, plain
+from gate.spec.tasks import CUSTOM_KEY
 from gate.spec.validate import describe
+
+CustomTable: TypeAlias = NameMapping[str, MetricInfo]
 
 _KEYS = ("bound", "subjects", "mode")
 
@@ -19,7 +24,9 @@ _KEYS = ("bound", "subjects", "mode")
 class TolerancesReader:
     """Reads tiers of tolerances; tiers, metrics and keys that do not exist are the schema's matter."""
 
-    def __init__(self) -> None:
+    def __init__(self, custom: CustomTable | None = None) -> None:
+        """``custom`` are the metrics that the document declares itself, by name."""
+        self._custom = custom or {}
         self.diagnostics: list[Diagnostic] = []
 
     def read(self, node: Node | None, path: Path) -> tuple[Tolerance, ...]:
@@ -35,7 +42,26 @@ class TolerancesReader:
                 info = BY_NAME.get((tier, name))
                 if info is not None:
                     found.extend(self.metric(demand, info, (*path, tier.value, name)))
+                elif tier is Tier.DEVICE and name == CUSTOM_KEY and isinstance(demand, Mapping):
+                    found.extend(self._declared(demand, (*path, tier.value, name)))
         return tuple(found)
+
+    def _declared(self, node: Mapping, path: Path) -> Iterator[Tolerance]:
+        for name, demand in node.entries.items():
+            info = self._custom.get(name)
+            if info is not None:
+                yield from self.metric(demand, info, (*path, name))
+                continue
+            known = list(self._custom)
+            hint = name_or_list(name, known) if known else "declare it under metrics"
+            self.diagnostics.append(
+                Diagnostic(
+                    position=node.keys[name],
+                    path=dotted((*path, name)),
+                    message=f"no metric '{shown(name)}' is declared",
+                    hint=hint,
+                )
+            )
 
     def metric(self, node: Node, info: MetricInfo, path: Path) -> Iterator[Tolerance]:
         """The bound or bounds that ``node`` demands of one metric."""
