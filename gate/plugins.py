@@ -37,6 +37,7 @@ BUILTIN: dict[Kind, dict[str, Plugin]] = {
         ),
         "onnx": Plugin("gate.models.onnx:OnnxFile", "an ONNX file", "onnxruntime"),
         "exported": Plugin("gate.models.exported:Exported", "a torch.export .pt2 file", "torch"),
+        "tflite": Plugin("gate.models.tflite:TfliteFile", "a LiteRT file (.tflite)", "litert"),
     },
     "data": {
         "image-folder": Plugin(
@@ -60,15 +61,37 @@ BUILTIN: dict[Kind, dict[str, Plugin]] = {
         "python": Plugin(
             "gate.quantize.python:PythonQuantizer", "a trusted package.module:callable"
         ),
+        "ladder": Plugin(
+            "gate.quantize.ladder:Ladder", "the cheapest of several that holds the tolerances"
+        ),
+        "search": Plugin(
+            "gate.quantize.search:MixedSearch", "layers of another in float, within a budget"
+        ),
         "torch-dynamic": Plugin(
             "gate.quantize.torch_dynamic:TorchDynamic", "torch eager dynamic int8", "torch"
         ),
         "torch-fx-static": Plugin(
             "gate.quantize.torch_fx_static:TorchFxStatic", "torch FX static PTQ", "torch"
         ),
+        "torch-qat": Plugin(
+            "gate.quantize.torch_qat:TorchQat", "torch quantization-aware training", "torch"
+        ),
+        "torch-cast": Plugin(
+            "gate.quantize.torch_cast:TorchCast", "torch in float16 or bfloat16", "torch"
+        ),
         "onnxruntime-dynamic": Plugin(
             "gate.quantize.onnxruntime_dynamic:OnnxRuntimeDynamic",
             "ONNX Runtime dynamic int8",
+            "onnxruntime",
+        ),
+        "onnxruntime-matmul-nbits": Plugin(
+            "gate.quantize.onnxruntime_matmul_nbits:OnnxRuntimeMatMulNBits",
+            "ONNX Runtime weights of 4, 8 or 2 bits by block",
+            "onnxruntime",
+        ),
+        "onnxruntime-fp16": Plugin(
+            "gate.quantize.onnxruntime_fp16:OnnxRuntimeFp16",
+            "ONNX model in 16-bit floating point",
             "onnxruntime",
         ),
         "onnxruntime-static": Plugin(
@@ -83,6 +106,9 @@ BUILTIN: dict[Kind, dict[str, Plugin]] = {
             "gate.backends.onnxruntime:OnnxRuntimeBackend",
             "ONNX Runtime on the CPU",
             "onnxruntime",
+        ),
+        "litert": Plugin(
+            "gate.backends.litert:LiteRtBackend", "LiteRT (TensorFlow Lite) on the CPU", "litert"
         ),
     },
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from gate.core.choice import Choice
 from gate.core.environment import Environment
 from gate.core.layer import ErrorSums, LayersObserved, TensorInfo
 from gate.core.probes import ProbeObserved
@@ -83,6 +84,8 @@ class ResourcesObserved:
     load_seconds: float
     """From the file to a session that has run once, candidate."""
     reference_load_seconds: float
+    reference_peak_memory_bytes: int | None = None
+    """As ``peak_memory_bytes``, of the reference; None where nobody asked, since it takes a process more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +138,8 @@ class Observation:
     """Of tasks that are no classification; None for those, and without labels."""
     custom: tuple[CustomScores, ...] = ()
     """Of the metrics that the spec declares itself."""
+    choice: Choice | None = None
+    """How the recipe was found, for methods that choose among others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

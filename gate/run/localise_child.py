@@ -6,8 +6,10 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+from gate.run.announce import Announcer
 from gate.run.cache import Cache
 from gate.run.job import read_record, write_record
 from gate.run.localise import ANSWER, JOB, Localised, LocaliseJob
@@ -44,10 +46,21 @@ def main(work: Path) -> int:
 
 
 def _localised(job: LocaliseJob, work: Path, say: Callable[[str], None]) -> Localised:
+    from gate.run.choose import settled
     from gate.run.fragment import NoRankingError, sensitivity
 
     cache = Cache(job.cache_dir if job.cache_dir is not None else work / "cache")
     found = material(job.case)
+    case, _ = settled(
+        job.case,
+        found.native,
+        evaluation=found.evaluation,
+        calibration=found.calibration,
+        cache=cache,
+        announcer=Announcer(None),
+        work=work,
+    )
+    job = replace(job, case=case)
     folder, why = None, ""
     if job.layer is not None and job.save is not None:
         folder, why = _reproduced(job, found, cache, work)

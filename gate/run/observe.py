@@ -26,6 +26,7 @@ from gate.models.base import LoadedModel, ModelError
 from gate.run.announce import Announcer
 from gate.run.base import find_base
 from gate.run.cache import Cache
+from gate.run.choose import note, settled
 from gate.run.conversion import worst_error
 from gate.run.crashes import together
 from gate.run.flips import collector, hand_over
@@ -95,12 +96,24 @@ class _Run:
         native = plugins.load("sources", case.model.source).load(case.model, seed=case.run.seed)
         announcer.enter("data")
         evaluation, calibration = open_samples(case.data, case.model.inputs)
-        evaluation = self._mutator.evaluation(evaluation)
+        healthy, evaluation = evaluation, self._mutator.evaluation(evaluation)
         for line in hopeless(case.tolerances, len(evaluation)):
             self._notes.append(line)
             announcer.say(line)
         announcer.enter("quantize")
-        making, calibration = self._mutator.making(case, calibration)
+        making, choice = settled(
+            case,
+            native,
+            evaluation=healthy,
+            calibration=calibration,
+            cache=self._cache,
+            announcer=announcer,
+            work=self._work,
+            given=self._job.given_candidates,
+        )
+        if choice is not None:
+            self._notes.append(note(choice))
+        making, calibration = self._mutator.making(making, calibration)
         workshop = Workshop(
             making,
             cache=self._cache,
@@ -156,6 +169,7 @@ class _Run:
             task=numerical.task,
             layers=layers,
             probes=probes,
+            choice=choice,
         )
         observed, costs = None, None
         if probe is not None and timing is not None:
@@ -168,6 +182,10 @@ class _Run:
                 cost = probe.measure()
                 observed = timing.take(facts, self._lookup(), tick, first=cost.launch)
             costs = resources(prepared, reference.session, candidate, cost)
+            if self._job.reference_memory:
+                costs = replace(
+                    costs, reference_peak_memory_bytes=self._reference_memory(prepared, evaluation)
+                )
         elif Tier.DEVICE in case.tiers:
             costs = sizes_only(prepared)
         announcer.finish()
@@ -194,6 +212,15 @@ class _Run:
         self._stack.callback(probe.close)
         timing.start()
         return probe
+
+    def _reference_memory(self, prepared: Prepared, evaluation: SampleSet) -> int:
+        """Peak of a process that opens and runs nothing but the reference."""
+        folder = self._work / "reference-memory"
+        folder.mkdir()
+        inputs = _first(evaluation, self._case.run.timing_batch)
+        probe = Probe(self._job.case, prepared, inputs, folder, reference_only=True)
+        self._stack.callback(probe.close)
+        return probe.measure().peak_memory_bytes
 
     def _timing(self, prepared: Prepared, evaluation: SampleSet) -> Timing | None:
         if Tier.DEVICE not in self._case.tiers or not self._timed:

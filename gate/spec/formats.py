@@ -8,7 +8,7 @@ from typing import Any
 from gate import plugins
 from gate.core.artifact import Format
 from gate.core.spec import ModelSpec, QuantizationSpec, TargetSpec
-from gate.spec import schema
+from gate.spec import choosing, schema
 
 
 def needs_calibration(method: str) -> bool:
@@ -22,8 +22,11 @@ def mismatch(model: ModelSpec, quantization: QuantizationSpec, target: TargetSpe
     The source's format must be one that the quantizer accepts, or convertible into one; what the
     quantizer writes must be one that the backend opens. A quantizer that does not fix its format may
     say it by ``output_format(options, source_format)``; else (``none``) the model is kept or converted
-    to what the backend opens.
+    to what the backend opens. A method that chooses among others needs one of them that can.
     """
+    if choosing.chooses(quantization.method):
+        reasons = [mismatch(model, one, target) for one in choosing.alternatives(quantization)]
+        return None if None in reasons else "; ".join(dict.fromkeys(r for r in reasons if r))
     native: str = schema.facts("sources", model.source)["produces"]
     quantizer = schema.facts("quantizers", quantization.method)
     opens: list[str] = schema.facts("backends", target.backend)["formats"]
@@ -36,7 +39,11 @@ def mismatch(model: ModelSpec, quantization: QuantizationSpec, target: TargetSpe
             None if _reaches(native, opens) else f"{target.backend} opens {_names(opens)}, {cannot}"
         )
     if written in opens:
-        return None
+        # The reference runs where the candidate does.
+        other = (
+            f"the reference is compared with it on {target.backend}, which opens {_names(opens)}"
+        )
+        return None if _reaches(native, opens) else f"{other}, {cannot}"
     return f"{quantization.method} writes {written}, {target.backend} opens {_names(opens)}"
 
 

@@ -1,0 +1,303 @@
+"""Mixed precision as a search: which layers in float buy the most accuracy for their bytes.
+
+Pure but for the clock: what a mixture gives is measured by the function that is handed in.
+
+Errors of the layers by themselves, seen in one pass, say in what order layers are worth their bytes;
+beginnings of that order are measured first, since they are the likely front, then single layers are
+added and left out. Only what was measured is ever chosen.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from gate.run.sensitivity import RefusedError
+
+GAIN_DB = 0.05
+"""SQNR below which a change is none: it buys no bytes."""
+FRONT_STEP = 0.01
+"""Gap between neighbours of the front, as a share of the uniform candidate's bytes, that is not
+looked into."""
+
+Mixed = tuple[str, ...]
+"""Layers in float, in order of execution."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layer:
+    """What the one pass tells of a layer."""
+
+    noise: float | None
+    """Power of its own error relative to its output's; None where it could not be run alone."""
+    extra_bytes: int
+    """Bytes that its weights take more in float."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """One mixture, measured."""
+
+    kept: Mixed
+    size_bytes: int
+    sqnr_db: float
+    """Of the worst output."""
+    misses: str
+    """What of the demanded accuracy it does not hold; empty where it holds all."""
+
+    @property
+    def rank(self) -> tuple[float, int]:
+        """Better is larger: accuracy, then fewer bytes."""
+        return self.sqnr_db, -self.size_bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What the search is after."""
+
+    limit_bytes: int | None
+    demands_accuracy: bool
+    """True: the smallest that misses nothing. False: the best that the bytes allow."""
+    strategy: str
+    """``greedy`` or ``pareto``."""
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """The end of a search."""
+
+    points: tuple[Point, ...]
+    """In the order in which they were measured; the first has no layer in float."""
+    chosen: int
+    met: bool
+    """Whether the chosen one holds the budget of bytes and accuracy."""
+    out_of_time: bool
+
+
+def front(points: Sequence[Point]) -> tuple[int, ...]:
+    """Indices of the points that no other beats in both bytes and accuracy, by bytes."""
+    order = sorted(range(len(points)), key=lambda i: (points[i].size_bytes, -points[i].sqnr_db))
+    kept: list[int] = []
+    for index in order:
+        if not kept or points[index].sqnr_db > points[kept[-1]].sqnr_db:
+            kept.append(index)
+    return tuple(kept)
+
+
+class MixtureSearch:
+    """One search.
+
+    Args:
+        measure: makes a candidate with these layers in float and measures it; raises RefusedError.
+        layers: layers that can be kept in float, in order of execution.
+        wanted: the budget.
+        say: told what is being done.
+    """
+
+    def __init__(
+        self,
+        measure: Callable[[Mixed], Point],
+        layers: Mapping[str, Layer],
+        wanted: Wanted,
+        *,
+        say: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._measure = measure
+        self._layers = layers
+        self._wanted = wanted
+        self._say = say
+        self._clock = clock
+        self._started = clock()
+        self._longest = 0.0
+        self._points: list[Point] = []
+        self._known: dict[frozenset[str], Point | None] = {}
+        self._late = False
+
+    def run(self) -> Result:
+        """Search and choose.
+
+        Raises:
+            RefusedError: not even the uniform candidate can be measured.
+        """
+        uniform = self._first()
+        if not (self._wanted.demands_accuracy and not uniform.misses and self._fits(uniform)):
+            orders = self._orders(uniform)
+            if self._wanted.strategy == "pareto":
+                self._trace(uniform, orders)
+            self._prefixes(orders)
+            self._improve()
+            self._thin()
+        chosen = self._choose()
+        return Result(
+            points=tuple(self._points),
+            chosen=self._points.index(chosen),
+            met=self._good(chosen),
+            out_of_time=self._late,
+        )
+
+    def _first(self) -> Point:
+        began = self._clock()
+        found = self._measure(())
+        self._longest = self._clock() - began
+        self._points.append(found)
+        self._known[frozenset()] = found
+        return found
+
+    def _orders(self, uniform: Point) -> list[list[str]]:
+        """Layers worth their bytes first, and worst layers first; none that is beyond the budget."""
+        limit = self._wanted.limit_bytes
+        room = None if limit is None else limit - uniform.size_bytes
+
+        def noise(name: str) -> float:
+            return self._layers[name].noise or 0.0
+
+        by_worth = sorted(self._layers, key=lambda n: -noise(n) / (self._layers[n].extra_bytes + 1))
+        by_noise = sorted(self._layers, key=lambda n: -noise(n))
+        filled = [list(self._filled(order, room)) for order in (by_worth, by_noise)]
+        return filled if filled[0] != filled[1] else filled[:1]
+
+    def _filled(self, order: Sequence[str], room: int | None) -> Iterator[str]:
+        for name in order:
+            cost = self._layers[name].extra_bytes
+            if room is None:
+                yield name
+            elif cost <= room:
+                room -= cost
+                yield name
+
+    def _prefixes(self, orders: Sequence[Sequence[str]]) -> None:
+        """Beginnings of both orders: all of it, which says at once what the bytes can buy, then by
+        doubling; with a bound on accuracy, by halving towards the shortest that holds it."""
+        for order in orders:
+            low, high = 0, len(order) if self._enough(order) else len(order) + 1
+            size = 1
+            while size < min(high, len(order)):
+                if self._enough(order[:size]):
+                    high = size
+                else:
+                    low, size = size, 2 * size
+            while low + 1 < high <= len(order) and not self._late:
+                middle = (low + high) // 2
+                if self._enough(order[:middle]):
+                    high = middle
+                else:
+                    low = middle
+
+    def _enough(self, kept: Sequence[str]) -> bool:
+        """Whether a mixture holds a bound on accuracy and the bytes; never, without such a bound."""
+        point = self._at(kept)
+        return point is not None and self._wanted.demands_accuracy and self._good(point)
+
+    def _trace(self, uniform: Point, orders: Sequence[Sequence[str]]) -> None:
+        """Beginnings of the first order, the widest gap in bytes halved again and again."""
+        order = orders[0]
+        least = FRONT_STEP * uniform.size_bytes
+        extra = [0]
+        for name in order:
+            extra.append(extra[-1] + self._layers[name].extra_bytes)
+        done = {0}
+        waiting = [len(order)]
+        while waiting and not self._late:
+            size = waiting.pop()
+            self._at(order[:size])
+            done.add(size)
+            gaps = [
+                (extra[high] - extra[low], low, high)
+                for low, high in pairwise(sorted(done))
+                if high - low > 1 and extra[high] - extra[low] > least
+            ]
+            if gaps:
+                _, low, high = max(gaps)
+                middle = (extra[low] + extra[high]) / 2
+                waiting = [min(range(low + 1, high), key=lambda i: abs(extra[i] - middle))]
+
+    def _improve(self) -> None:
+        """Add single layers to the best so far, those first that ought to gain most for their bytes,
+        as long as one gains. With a bound on accuracy only until it holds."""
+        improved = True
+        while improved and not self._late:
+            improved = False
+            best = self._choose()
+            if self._wanted.demands_accuracy and self._good(best):
+                return
+            for name in self._by_promise(best):
+                point = self._at((*best.kept, name))
+                if self._late:
+                    return
+                better = point is not None and point.sqnr_db > best.sqnr_db + GAIN_DB
+                if point is not None and better and self._fits(point):
+                    improved = True
+                    break
+
+    def _by_promise(self, best: Point) -> list[str]:
+        limit = self._wanted.limit_bytes
+        room = None if limit is None else limit - best.size_bytes
+        left = [
+            name
+            for name, layer in self._layers.items()
+            if name not in best.kept and (room is None or layer.extra_bytes <= room)
+        ]
+        return sorted(
+            left, key=lambda n: -(self._layers[n].noise or 0.0) / (self._layers[n].extra_bytes + 1)
+        )
+
+    def _thin(self) -> None:
+        """Take layers back to integers that buy nothing, the dearest first."""
+        best = self._choose()
+        for name in sorted(best.kept, key=lambda n: -self._layers[n].extra_bytes):
+            fewer = tuple(layer for layer in best.kept if layer != name)
+            point = self._at(fewer)
+            if self._late:
+                return
+            if point is None or point.size_bytes >= best.size_bytes:
+                continue
+            loses = best.sqnr_db - point.sqnr_db
+            if self._good(point) if self._wanted.demands_accuracy else loses <= GAIN_DB:
+                best = point
+
+    def _choose(self) -> Point:
+        """The best of what was measured: see :class:`Wanted`; where nothing is good, the most
+        accurate that the bytes allow."""
+        fitting = [p for p in self._points if self._fits(p)] or self._points[:1]
+        good = [p for p in fitting if not p.misses]
+        if self._wanted.demands_accuracy and good:
+            return min(good, key=lambda p: (p.size_bytes, -p.sqnr_db))
+        best = max(fitting, key=lambda p: p.rank)
+        # Nearly as good for fewer bytes is better.
+        near = [p for p in fitting if p.sqnr_db >= best.sqnr_db - GAIN_DB]
+        return min(near, key=lambda p: (p.size_bytes, -p.sqnr_db))
+
+    def _fits(self, point: Point) -> bool:
+        limit = self._wanted.limit_bytes
+        return limit is None or point.size_bytes <= limit
+
+    def _good(self, point: Point) -> bool:
+        return self._fits(point) and not point.misses
+
+    def _at(self, kept: Sequence[str]) -> Point | None:
+        """Measure a mixture unless it is known; None where it is refused or the time is over."""
+        key = frozenset(kept)
+        if key in self._known:
+            return self._known[key]
+        spent = self._clock() - self._started
+        if spent + self._longest > self._wanted.seconds:
+            self._late = True
+            return None
+        began = self._clock()
+        ordered = tuple(name for name in self._layers if name in key)
+        self._say(f"{len(ordered)} of {len(self._layers)} layers in float")
+        try:
+            point = self._measure(ordered)
+        except RefusedError:
+            # With every layer in float nothing is left to quantize: no mixture at all.
+            self._known[key] = None
+            return None
+        finally:
+            self._longest = max(self._longest, self._clock() - began)
+        self._points.append(point)
+        self._known[key] = point
+        return point
