@@ -206,6 +206,7 @@ def _results(
         cache_dir=None if args.no_cache else default_cache_dir(root),
         jobs=args.jobs,
         pictures=not args.no_pictures,
+        reference_memory=args.table or args.table_file is not None,
         baselines_dir=baselines.root.absolute(),
         artifacts_dir=default_artifacts_dir(root),
         keep_candidates=args.keep_candidates and args.keep_candidates.absolute(),

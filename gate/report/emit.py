@@ -25,6 +25,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--json", action="store_true", help="print the JSON report in place of the table"
     )
+    group.add_argument(
+        "--table",
+        action="store_true",
+        help="print the float model and each mode beside it (accuracy, drop, latency, speed-up, size, "
+        "ratio, memory) in place of the tiers",
+    )
+    group.add_argument(
+        "--table-file", type=Path, metavar="FILE", help="also write that table, as Markdown"
+    )
     group.add_argument("--json-file", type=Path, metavar="FILE", help="also write the JSON report")
     group.add_argument("--junit", type=Path, metavar="FILE", help="also write JUnit XML")
     group.add_argument(
@@ -109,6 +118,11 @@ def emit(
 
         return markdown.render(verdicts, results, not_applicable=not_applicable)
 
+    def mode_tables() -> str:
+        from gate.report import mode_table
+
+        return mode_table.markdown(verdicts, results)
+
     def html_page() -> str:
         from gate.report.html_report import sources
 
@@ -130,6 +144,7 @@ def emit(
         (options.json_file, document),
         (options.junit, junit_xml),
         (options.markdown, markdown_page),
+        (options.table_file, mode_tables),
         (options.html, html_page),
         (options.sarif, sarif_log),
         (options.badge, badge_file),
@@ -156,14 +171,16 @@ def _table(
     options: argparse.Namespace,
     not_applicable: Sequence[NotApplicable],
 ) -> str:
-    from gate.report import table
+    from gate.report import mode_table, table
 
+    style = style_of(sys.stdout)
     return table.render(
         verdicts,
         results,
         not_applicable=not_applicable,
-        style=style_of(sys.stdout),
+        style=style,
         verbose=options.verbose,
+        head=mode_table.render(verdicts, results, style=style) if options.table else None,
     )
 
 

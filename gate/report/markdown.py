@@ -16,7 +16,7 @@ from gate.report.figures import Figures, figures
 from gate.report.format import quantity, span
 from gate.report.outcome import SEVERITY, Outcome, counts_line, outcome, spaced
 from gate.report.style import Style
-from gate.report.text import clean, one_line, tail
+from gate.report.text import clean, markdown_cell, one_line, tail
 from gate.report.tiers import shown_tiers, tier_outcomes
 
 MAX_BYTES = 1024 * 1024
@@ -24,7 +24,6 @@ MAX_BYTES = 1024 * 1024
 
 _OUTPUT_LINES = 40
 _RESERVE = 512  # bytes kept for the notice of what was left out
-_SPECIAL = re.compile(r"([\\`*_{}\[\]<>|~#])")
 _MARK = {
     Outcome.PASS: "✅ PASS",
     Outcome.XFAIL: "✅ XFAIL",
@@ -54,9 +53,7 @@ def render(
     """
     by_id = {result.case.id: result for result in results}
     ordered = sorted(verdicts, key=lambda verdict: SEVERITY.index(outcome(verdict)))
-    title = (
-        f"## Gate: {_headline(ordered)}\n\n{_escaped(counts_line(verdicts, len(not_applicable)))}\n"
-    )
+    title = f"## Gate: {_headline(ordered)}\n\n{markdown_cell(counts_line(verdicts, len(not_applicable)))}\n"
     rows = [_row(verdict, by_id.get(verdict.case_id)) for verdict in ordered]
     details = [text for text in map(_details, ordered) if text]
     if not_applicable:
@@ -87,9 +84,9 @@ def _row(verdict: Verdict, result: CaseResult | None) -> str:
     numbers = figures(result)
     cells = [
         _MARK[outcome(verdict)],
-        _escaped(verdict.case_id),
+        markdown_cell(verdict.case_id),
         *words,
-        _escaped(_drop(numbers)),
+        markdown_cell(_drop(numbers)),
         quantity(numbers.sqnr_db, "dB"),
         quantity(numbers.relative_mse_percent, "%"),
         quantity(numbers.speedup, "x"),
@@ -111,7 +108,7 @@ def _details(verdict: Verdict) -> str:
     if outcome(verdict) is Outcome.PASS or not lines:
         return ""
     body = [
-        f"- **{line.topic}**: {_escaped(line.text)}"
+        f"- **{line.topic}**: {markdown_cell(line.text)}"
         for line in lines
         if line.topic is not Topic.OUTPUT
     ]
@@ -127,7 +124,7 @@ def _details(verdict: Verdict) -> str:
 
 
 def _not_applicable(pairs: Sequence[NotApplicable]) -> str:
-    body = "\n".join(f"- {_escaped(pair.id)}: {_escaped(pair.reason)}" for pair in pairs)
+    body = "\n".join(f"- {markdown_cell(pair.id)}: {markdown_cell(pair.reason)}" for pair in pairs)
     return _folded(f"{count(len(pairs), 'pair')} not applicable", body)
 
 
@@ -141,11 +138,6 @@ def _fenced(text: str) -> str:
     longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}text\n{clean(text)}\n{fence}"
-
-
-def _escaped(text: str) -> str:
-    """Text of a table cell or list item that stands for itself."""
-    return _SPECIAL.sub(r"\\\1", one_line(text)).replace("&", "&amp;").replace("@", "&#64;")
 
 
 def _fitting(parts: Sequence[str], budget: int) -> list[str]:

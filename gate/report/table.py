@@ -66,13 +66,16 @@ def render(
     style: Style | None = None,
     verbose: bool = False,
     explained: bool = True,
+    head: str | None = None,
 ) -> str:
-    """Write the whole report; ``verbose`` adds every check of every case, and without
-    ``explained`` the cases' own blocks are left out."""
+    """Write the whole report; ``verbose`` adds every check of every case, without ``explained`` the
+    cases' own blocks are left out, and ``head`` stands in place of the table of cases."""
     style = style or Style()
     by_id = {result.case.id: result for result in results}
     blocks = []
-    if verdicts:
+    if head is not None:
+        blocks.append(head)
+    elif verdicts:
         blocks.append(_case_table([_row(v, by_id.get(v.case_id)) for v in verdicts], style))
     for verdict in verdicts if explained else ():
         told = _explained(verdict, style, verbose=verbose)

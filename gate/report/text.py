@@ -10,6 +10,9 @@ _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)
 # terminal may obey them, XML 1.0 cannot hold them.
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
+# What Markdown takes for more than itself.
+_SPECIAL = re.compile(r"([\\`*_{}\[\]<>|~#])")
+
 
 def clean(text: str) -> str:
     """Drop terminal escapes and replace every other control character by ``?``."""
@@ -20,6 +23,11 @@ def clean(text: str) -> str:
 def one_line(text: str) -> str:
     """Clean text with every run of white space made one space."""
     return " ".join(clean(text).split())
+
+
+def markdown_cell(text: str) -> str:
+    """Text of a Markdown table cell or list item that stands for itself."""
+    return _SPECIAL.sub(r"\\\1", one_line(text)).replace("&", "&amp;").replace("@", "&#64;")
 
 
 def tail(text: str, lines: int) -> str:

@@ -165,6 +165,7 @@ class _Run:
             artifacts_dir=settings.artifacts_dir,
             accepted=settings.accepted.get(case.id),
             pictures=settings.pictures,
+            reference_memory=settings.reference_memory,
             keep_candidates=settings.keep_candidates,
             given_candidates=settings.given_candidates,
             crashed_probes=crashed,

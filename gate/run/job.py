@@ -64,6 +64,8 @@ class Job:
     """The baseline itself, where it lies in no folder."""
     pictures: bool = True
     """Keep small pictures of samples that flip, where inputs are images."""
+    reference_memory: bool = False
+    """Also measure the reference in a process of its own."""
     keep_candidates: Path | None = None
     given_candidates: Path | None = None
     crashed_probes: tuple[CrashedProbe, ...] = ()
@@ -141,6 +143,8 @@ class ProbeJob:
     inputs: dict[str, Path]
     """Input name -> ``.npy`` file of one batch."""
     mutation: Mutation | None = None
+    reference_only: bool = False
+    """Open the reference in place of the candidate, and measure nothing but memory."""
     launch: LaunchJob | None = None
     """Rounds to take at the end: a fresh process of its own is not needed for them."""
 

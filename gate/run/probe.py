@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gate.core.artifact import Format
+from gate.core.artifact import ALONE
 from gate.core.case import Case
 from gate.core.tensors import TensorMap
 from gate.models.base import LoadedModel
@@ -41,6 +41,7 @@ class Probe(Companion[ProbeAnswer]):
         *,
         mutation: Mutation | None = None,
         launch: LaunchJob | None = None,
+        reference_only: bool = False,
     ) -> None:
         job = ProbeJob(
             case=case,
@@ -50,6 +51,7 @@ class Probe(Companion[ProbeAnswer]):
             artifact=prepared.artifact,
             inputs=save_inputs(inputs, work),
             mutation=mutation,
+            reference_only=reference_only,
             launch=launch,
         )
         write_record(work / PROBE_FILE, job)
@@ -74,7 +76,7 @@ def save_inputs(inputs: TensorMap, folder: Path) -> dict[str, Path]:
 
 def model_file(model: LoadedModel) -> ModelFile | None:
     """The file form of a model; None where only its source can build it again."""
-    if model.format is not Format.ONNX or model.path is None:
+    if model.format not in ALONE or model.path is None:
         return None
     return ModelFile(
         format=model.format, path=model.path, sha256=model.sha256, size_bytes=model.size_bytes
@@ -85,7 +87,7 @@ def candidate_model(prepared: Prepared) -> ModelFile | None:
     """The float model that the candidate is opened with. A float candidate that is a file is its
     own: the framework of its reference must not count as its memory."""
     artifact = prepared.artifact
-    if artifact.format is Format.ONNX and prepared.base.format is not Format.ONNX:
+    if artifact.format in ALONE and prepared.base.format not in ALONE:
         return ModelFile(
             format=artifact.format,
             path=artifact.path,

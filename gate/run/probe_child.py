@@ -43,7 +43,6 @@ def probe(work: Path) -> None:
     backend: Backend = mutator_of(job.mutation).backend(
         plugins.load("backends", job.case.target.backend)
     )
-    model = load_model(job.case, job.candidate_model)
 
     def candidate() -> AbstractContextManager[Session]:
         return backend.open_candidate(job.artifact, model=model, target=job.case.target)
@@ -53,6 +52,18 @@ def probe(work: Path) -> None:
         home: Backend = plugins.load("backends", job.reference_target.backend)
         return home.open_reference(loaded, target=job.reference_target)
 
+    if job.reference_only:
+        _seconds(reference, inputs)
+        write_record(
+            work / PROBE_ANSWER_FILE,
+            ProbeAnswer(
+                peak_memory_bytes=peak_resident_bytes(),
+                load_seconds=0.0,
+                reference_load_seconds=0.0,
+            ),
+        )
+        return
+    model = load_model(job.case, job.candidate_model)
     _seconds(candidate, inputs)
     peak = peak_resident_bytes()
     # Once unmeasured: what happens only once in a process must not be on the account of one side.

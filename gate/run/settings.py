@@ -43,6 +43,8 @@ class RunSettings:
     """Case id -> the baseline to be compared with in place of one in ``baselines_dir``."""
     pictures: bool = True
     """Keep small pictures of samples whose answer flips, for reports."""
+    reference_memory: bool = False
+    """Also measure the memory of each reference, in a process of its own."""
     keep_candidates: Path | None = None
     """Folder to copy every candidate to, for another stack of versions to run."""
     given_candidates: Path | None = None
