@@ -1,0 +1,1 @@
+"""Quantization of the user's own, named by specs with `method: python`."""
