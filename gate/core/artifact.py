@@ -21,6 +21,14 @@ class Format(StrEnum):
     """A ``torch.export`` program (``.pt2``)."""
     ONNX = "onnx"
     """An ONNX file, floating-point or quantized."""
+    TFLITE = "tflite"
+    """A LiteRT (TensorFlow Lite) flatbuffer, floating-point or quantized."""
+    KERAS = "keras"
+    """A Keras model: a ``.keras`` file, or what builds one in a TensorFlow process."""
+
+
+ALONE = frozenset({Format.ONNX, Format.TFLITE})
+"""Formats of which a file needs nothing beside it to be opened."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -99,13 +99,16 @@ class Comparability:
             case "threads":
                 return str(environment.threads)
             case "runtime":
-                version = environment.versions.get(environment.backend, "unknown")
+                package = _PACKAGES.get(environment.backend, environment.backend)
+                version = environment.versions.get(package, "unknown")
                 return f"{environment.backend} {version}"
             case _:
                 found = sorted(environment.versions.items())
                 return ",".join(f"{package} {version}" for package, version in found)
 
 
+_PACKAGES = {"litert": "ai-edge-litert", "keras": "tensorflow-cpu"}
+"""Backend -> the distribution of its runtime, where that has another name."""
 _WORDS = {
     "cpu_model": "processor",
     "threads": "threads",

@@ -1,4 +1,4 @@
-"""Quantizer that makes nothing: an already quantized ONNX file, checked and taken as it is."""
+"""Quantizer that makes nothing: an already quantized ONNX or LiteRT file, checked and taken as it is."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class GivenCandidate:
 
     name: ClassVar[str] = "candidate"
     accepts: ClassVar[frozenset[Format]] = frozenset(Format)
-    produces: ClassVar[Format | None] = Format.ONNX
+    produces: ClassVar[Format | None] = None
     needs_calibration: ClassVar[bool] = False
     options_schema: ClassVar[Mapping[str, JsonValue]] = {
         "type": "object",
@@ -32,7 +32,7 @@ class GivenCandidate:
             "path": {
                 "type": "string",
                 "format": "path",
-                "description": "Quantized ONNX file.",
+                "description": "Quantized ONNX (.onnx) or LiteRT (.tflite) file.",
             },
             "sha256": {
                 "type": "string",
@@ -44,14 +44,16 @@ class GivenCandidate:
     }
 
     def unavailable(self) -> str | None:
-        """Why ONNX files cannot be read here and how to get what it takes."""
-        if find_spec("onnx") is None:
-            return "onnx is not installed: pip install 'quantgate[onnxruntime]'"
+        """Always works; what reads the file is asked when it is read."""
         return None
 
     def versions(self) -> Mapping[str, str]:
         """Nothing decides the result but the file itself."""
         return {}
+
+    def output_format(self, options: Options, source: Format) -> Format:  # noqa: ARG002 - the file alone decides
+        """Format of the candidate, by the ending of its name."""
+        return given_format(options)
 
     def quantize(
         self,
@@ -66,22 +68,50 @@ class GivenCandidate:
         """Check the file; see ``Quantizer.quantize``.
 
         Raises:
-            QuantizeError: missing, no ONNX model, or of another digest than the spec demands.
+            QuantizeError: missing, no model of its format, or of another digest than the spec demands.
         """
         from gate.models.base import ModelError
         from gate.models.hashing import check_sha256
-        from gate.models.onnx_files import inspect_onnx
 
+        path, kind = Path(options["path"]), given_format(options)
         try:
-            parts = inspect_onnx(Path(options["path"]))
-            check_sha256(parts.sha256, options.get("sha256"), what=parts.path)
+            sha256, size = _tflite(path) if kind is Format.TFLITE else _onnx(path)
+            check_sha256(sha256, options.get("sha256"), what=path)
         except ModelError as error:
             raise QuantizeError(str(error)) from error
         return Artifact(
-            format=Format.ONNX,
-            path=parts.path,
-            sha256=parts.sha256,
-            size_bytes=parts.size_bytes,
+            format=kind,
+            path=path,
+            sha256=sha256,
+            size_bytes=size,
             producer=self.name,
             options=dict(options),
         )
+
+
+def given_format(options: Options) -> Format:
+    """``tflite`` for a file of that ending, else ``onnx``."""
+    ending = Path(str(options["path"])).suffix.lower()
+    return Format.TFLITE if ending == ".tflite" else Format.ONNX
+
+
+def _onnx(path: Path) -> tuple[str, int]:
+    """SHA-256 and bytes of an ONNX file and its external data."""
+    from gate.models.onnx_files import inspect_onnx
+
+    if find_spec("onnx") is None:
+        raise QuantizeError("onnx is not installed: pip install 'quantgate[onnxruntime]'")
+    parts = inspect_onnx(path)
+    return parts.sha256, parts.size_bytes
+
+
+def _tflite(path: Path) -> tuple[str, int]:
+    """SHA-256 and bytes of a LiteRT file."""
+    from gate.models.hashing import files_sha256
+    from gate.models.tflite import litert_missing
+    from gate.models.tflite_graph import read_tflite
+
+    if reason := litert_missing():
+        raise QuantizeError(reason)
+    read_tflite(path)
+    return files_sha256([path]), path.stat().st_size

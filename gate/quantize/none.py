@@ -22,7 +22,7 @@ class NoQuantizer:
 
     name: ClassVar[str] = "none"
     accepts: ClassVar[frozenset[Format]] = frozenset(
-        {Format.TORCH_MODULE, Format.EXPORTED, Format.ONNX}
+        {Format.TORCH_MODULE, Format.EXPORTED, Format.ONNX, Format.TFLITE, Format.KERAS}
     )
     produces: ClassVar[Format | None] = None
     needs_calibration: ClassVar[bool] = False
@@ -60,6 +60,10 @@ class NoQuantizer:
             raise QuantizeError(str(error)) from error
         path, size = model.path, model.size_bytes
         sha256 = model.sha256
+        if path is None and model.format is Format.KERAS:
+            raise QuantizeError(
+                "a Keras model that code builds has no file; save it and use 'path', or target litert"
+            )
         if path is None:
             from gate.models.hashing import files_sha256
 

@@ -22,6 +22,7 @@ from gate.core.case import Case
 from gate.core.convert import MalformedRecordError
 from gate.core.result import CaseResult
 from gate.judge.latency import wants_base
+from gate.quantize.candidate import given_format
 from gate.run.cache import Cache
 from gate.run.job import read_record, write_record
 from gate.run.locks import FileLock
@@ -165,7 +166,7 @@ def _given(case: Case, sha256: str) -> Artifact | None:
     if case.quantization.method != "candidate" or not isinstance(path, str):
         return None
     artifact = Artifact(
-        format=Format.ONNX,
+        format=given_format(case.quantization.options),
         path=Path(path),
         sha256=sha256,
         size_bytes=0,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gate.core.artifact import Artifact, Format
+from gate.core.artifact import ALONE, Artifact
 from gate.core.baseline import Baseline, BaselineFound, BaselineLookup
 from gate.core.environment import Environment
 from gate.judge.latency import unchanged, wants_base
@@ -69,8 +69,10 @@ def _fits(artifact: Artifact, baseline: Baseline, prepared: Prepared) -> Base:
     if artifact.format is not prepared.artifact.format:
         note = f"the baseline's artifact is {artifact.format}, not {prepared.artifact.format}"
         return Base(artifact=None, note=note)
-    # A state is restored around the float module; an ONNX file stands alone.
-    alone = artifact.format is Format.ONNX
-    if not alone and baseline.artifacts.get("reference") != prepared.reference.sha256:
+    # A state is restored around the float module; files of some formats stand alone.
+    if (
+        artifact.format not in ALONE
+        and baseline.artifacts.get("reference") != prepared.reference.sha256
+    ):
         return Base(artifact=None, note="the baseline's artifact is of another float model")
     return Base(artifact=artifact)

@@ -13,6 +13,8 @@ import gate
 from gate.core.canonical import JsonValue
 
 ARITHMETIC = (
+    "ai-edge-litert",
+    "keras",
     "numpy",
     "onnx",
     "onnxruntime",
@@ -20,6 +22,7 @@ ARITHMETIC = (
     "pillow",
     "safetensors",
     "scikit-learn",
+    "tensorflow-cpu",
     "torch",
     "torchao",
     "torchvision",

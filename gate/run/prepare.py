@@ -9,7 +9,7 @@ from pathlib import Path
 
 from gate import plugins
 from gate.backends.base import Backend, Session
-from gate.core.artifact import Artifact, Format
+from gate.core.artifact import ALONE, Artifact, Format
 from gate.core.canonical import JsonValue
 from gate.core.case import Case
 from gate.core.convert import from_plain, to_plain
@@ -149,7 +149,7 @@ class Workshop:
         if to is None:
             formats = " or ".join(sorted(wanted))
             raise ModelError(f"{who} takes {formats}; a {native.format} model cannot become that")
-        if to is not Format.ONNX:
+        if to not in ALONE:
             # Stays in memory: there is nothing to keep.
             return convert(native, to, out_dir=self._folder("converted"))
         return self._converted(native, to)

@@ -12,7 +12,19 @@ import jsonschema
 from gate import plugins
 from gate.core.canonical import JsonValue
 
-FRAMEWORKS = ("torch", "torchvision", "onnx", "onnxruntime", "sklearn", "PIL", "scipy", "pandas")
+FRAMEWORKS = (
+    "ai_edge_litert",
+    "keras",
+    "onnx",
+    "onnxruntime",
+    "pandas",
+    "PIL",
+    "scipy",
+    "sklearn",
+    "tensorflow",
+    "torch",
+    "torchvision",
+)
 
 
 def loads_no_framework(kind: plugins.Kind, name: str) -> list[str]:
