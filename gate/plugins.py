@@ -79,6 +79,17 @@ BUILTIN: dict[Kind, dict[str, Plugin]] = {
         "torch-cast": Plugin(
             "gate.quantize.torch_cast:TorchCast", "torch in float16 or bfloat16", "torch"
         ),
+        "pt2e": Plugin(
+            "gate.quantize.pt2e:Pt2e", "torch export (PT2E) static int8, or trained", "torchao"
+        ),
+        "torchao-weight-only": Plugin(
+            "gate.quantize.torchao_weight_only:TorchaoWeightOnly",
+            "torchao weights of 8, 4 or 2 bits",
+            "torchao",
+        ),
+        "torchao-dynamic": Plugin(
+            "gate.quantize.torchao_dynamic:TorchaoDynamic", "torchao dynamic int8", "torchao"
+        ),
         "onnxruntime-dynamic": Plugin(
             "gate.quantize.onnxruntime_dynamic:OnnxRuntimeDynamic",
             "ONNX Runtime dynamic int8",
