@@ -16,6 +16,7 @@ from gate.spec.diagnostics import Diagnostic, name_or_list, one_of, shown
 from gate.spec.matrix import Pair, demanded, matches, overrides_of, probes_of, wanted_pairs
 from gate.spec.nodes import Mapping, Node, Path, Scalar, Sequence, at, child, dotted, key_position
 from gate.spec.tasks import DECODINGS
+from gate.spec.ways_out import ways_out
 
 _AXES = {"quantization": "quantizations", "target": "targets"}
 _CLASSES = frozenset(
@@ -127,7 +128,9 @@ def _impossible(spec: Spec, root: Node, pairs: list[Pair]) -> Iterator[Diagnosti
                 yield _fault(root, (section, name), "the matrix leaves no pair with it")
             elif all(own):
                 why = "; ".join(dict.fromkeys(reason for reason in own if reason))
-                yield _fault(root, (section, name), f"no pair with it can exist: {why}")
+                involved = [pair for pair in pairs if pair[axis].name == name]
+                hint = ways_out(spec.model, *zip(*involved, strict=True))
+                yield _fault(root, (section, name), f"no pair with it can exist: {why}", hint)
 
 
 def _overrides(spec: Spec, root: Node, pairs: list[Pair]) -> Iterator[Diagnostic]:

@@ -14,6 +14,7 @@ from gate.core.tolerance import Tolerance
 from gate.spec import formats
 from gate.spec.diagnostics import did_you_mean
 from gate.spec.probes import in_order
+from gate.spec.ways_out import ways_out
 
 Pair = tuple[QuantizationSpec, TargetSpec]
 
@@ -42,7 +43,7 @@ def plan(specs: Sequence[Spec], select: Sequence[str] = ()) -> Plan:
             else:
                 cases.append(make_case(spec, quantization, target))
     if select:
-        _check_selection(select, cases, others)
+        _check_selection(specs, select, cases, others)
     return Plan(
         cases=tuple(case for case in cases if _selected(case.id, select)),
         not_applicable=tuple(other for other in others if _selected(other.id, select)),
@@ -141,14 +142,30 @@ def _selected(name: str, select: Sequence[str]) -> bool:
 
 
 def _check_selection(
-    select: Sequence[str], cases: Sequence[Case], others: Sequence[NotApplicable]
+    specs: Sequence[Spec],
+    select: Sequence[str],
+    cases: Sequence[Case],
+    others: Sequence[NotApplicable],
 ) -> None:
     for glob in select:
         if any(fnmatchcase(case.id, glob) for case in cases):
             continue
         other = next((other for other in others if fnmatchcase(other.id, glob)), None)
         if other is not None:
-            raise SelectError(f"'{glob}' selects no case: {other.id} cannot exist: {other.reason}")
+            hint = _hint(specs, other.id)
+            raise SelectError(
+                f"'{glob}' selects no case: {other.id} cannot exist: {other.reason}{hint}"
+            )
         near = did_you_mean(glob, [case.id for case in cases])
         hint = near or "'gate plan' lists the cases; globs cover the whole id, as in 'digits*/*'"
         raise SelectError(f"'{glob}' selects no case ({hint})")
+
+
+def _hint(specs: Sequence[Spec], pair: str) -> str:
+    """What could run in place of a pair that cannot."""
+    for spec in specs:
+        for quantization, target in wanted_pairs(spec):
+            if case_id(spec, quantization, target) == pair:
+                found = ways_out(spec.model, [quantization], [target])
+                return f" ({found})" if found else ""
+    return ""
