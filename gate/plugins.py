@@ -73,6 +73,9 @@ BUILTIN: dict[Kind, dict[str, Plugin]] = {
         "torch-fx-static": Plugin(
             "gate.quantize.torch_fx_static:TorchFxStatic", "torch FX static PTQ", "torch"
         ),
+        "torch-eager-static": Plugin(
+            "gate.quantize.torch_eager_static:TorchEagerStatic", "torch eager static PTQ", "torch"
+        ),
         "torch-qat": Plugin(
             "gate.quantize.torch_qat:TorchQat", "torch quantization-aware training", "torch"
         ),
@@ -81,6 +84,9 @@ BUILTIN: dict[Kind, dict[str, Plugin]] = {
         ),
         "pt2e": Plugin(
             "gate.quantize.pt2e:Pt2e", "torch export (PT2E) static int8, or trained", "torchao"
+        ),
+        "sparse-2-4": Plugin(
+            "gate.quantize.sparse_2_4:Sparse24", "2:4 pruning, then torch FX static int8", "torch"
         ),
         "torchao-weight-only": Plugin(
             "gate.quantize.torchao_weight_only:TorchaoWeightOnly",

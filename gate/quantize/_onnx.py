@@ -7,8 +7,7 @@ import io
 import logging
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from fnmatch import fnmatchcase
+from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,9 +15,11 @@ from typing import Any
 
 from gate.core.artifact import Artifact, Format
 from gate.core.canonical import JsonValue
+from gate.core.transform import TensorTransform, parse_transforms
 from gate.models.base import LoadedModel, ModelError
-from gate.models.onnx_files import inspect_onnx
-from gate.quantize.base import QuantizeError
+from gate.models.onnx_files import OnnxParts, inspect_onnx
+from gate.quantize.base import CalibrationBatches, QuantizeError
+from gate.quantize.keep_float import choose, keep_float_schema, parse_keep_float, told
 
 _NEEDED = ("onnxruntime", "onnx", "sympy")
 _LARGEST = 2**31 - 1  # bytes; a ModelProto cannot be longer
@@ -38,12 +39,7 @@ COMMON_PROPERTIES: Mapping[str, JsonValue] = {
         "uniqueItems": True,
         "description": "Quantize these ONNX operators only; left out: all that the library can.",
     },
-    "keep_float": {
-        "type": "array",
-        "items": {"type": "string", "minLength": 1},
-        "default": [],
-        "description": "Globs on node names that stay in floating point.",
-    },
+    "keep_float": keep_float_schema(names="node names", types="ONNX operators"),
     "preprocess": {
         "type": "boolean",
         "default": True,
@@ -60,8 +56,11 @@ _QUANTIZED_OPS = frozenset(
         "DynamicQuantizeLSTM",
         "DynamicQuantizeLinear",
         "DynamicQuantizeMatMul",
+        "GatherBlockQuantized",
+        "MatMulBnb4",
         "MatMulInteger",
         "MatMulIntegerToFloat",
+        "MatMulNBits",
         "QAttention",
         "QGemm",
         "QuantizeLinear",
@@ -110,7 +109,9 @@ def quiet(doing: str) -> Iterator[None]:
         root.handlers[:] = handlers
         root.setLevel(level)
     if heard.errors:
-        raise QuantizeError(f"{doing} did not do its work: {'; '.join(heard.errors)}")
+        raise QuantizeError(
+            f"{doing} did not do its work: {'; '.join(dict.fromkeys(heard.errors))}"
+        )
 
 
 class _Heard(logging.Handler):
@@ -181,25 +182,45 @@ def _refuse_quantized(proto: Any, path: Path) -> None:
         )
 
 
-def excluded_nodes(path: Path, patterns: Sequence[str]) -> list[str]:
-    """Names of the nodes that ``patterns`` keep in floating point.
+def excluded_nodes(
+    path: Path, keep: JsonValue, model: LoadedModel, calibration: CalibrationBatches | None
+) -> list[str]:
+    """Names of the nodes that the option ``keep_float`` keeps in floating point.
+
+    Args:
+        path: the prepared model.
+        keep: the option, a list or a mapping.
+        model: the model that was prepared, for the transforms of its inputs.
+        calibration: samples, for nodes chosen by sensitivity.
 
     Raises:
-        QuantizeError: a pattern selects no node.
+        QuantizeError: a glob that selects nothing, or more layers than there are.
     """
-    import difflib
+    from gate.quantize._onnx_layers import layers_of, noise_of_layers
 
-    import onnx
+    parsed = parse_keep_float(keep)
+    if not parsed:
+        return []
+    transforms = input_transforms(model)
+    return sorted(
+        choose(
+            parsed,
+            layers_of(path),
+            noise=lambda layers: noise_of_layers(
+                path, layers, calibration=calibration, transforms=transforms
+            ),
+            what="node",
+        )
+    )
 
-    names = [n.name for n in onnx.load_model(str(path), load_external_data=False).graph.node]
-    for pattern in patterns:
-        if not any(fnmatchcase(name, pattern) for name in names):
-            near = difflib.get_close_matches(pattern, names, n=1)
-            hint = f"did you mean '{near[0]}'?" if near else f"nodes: {', '.join(names[:8])} ..."
-            raise QuantizeError(
-                f"keep_float: '{pattern}' selects no node of the pre-processed model; {hint}"
-            )
-    return sorted(n for n in names if any(fnmatchcase(n, p) for p in patterns))
+
+def input_transforms(model: LoadedModel) -> Mapping[str, TensorTransform]:
+    """From the spec's inputs to the file's.
+
+    They stand in the options of models that came as ONNX files, and in no others.
+    """
+    own = model.spec.options if model.spec.source == "onnx" else {}
+    return parse_transforms(own).inputs
 
 
 def finish(
@@ -210,28 +231,45 @@ def finish(
     Raises:
         QuantizeError: it wrote nothing, or a model without a quantized operator.
     """
-    try:
-        parts = inspect_onnx(path)
-    except ModelError as error:
-        raise QuantizeError(f"the quantizer left no usable file: {error}") from error
+    parts = _written(path)
     after = Counter(node.op_type for node in parts.proto.graph.node)
     if not any(op in _QUANTIZED_OPS or op.startswith("QLinear") for op in after):
         before = Counter(n.op_type for n in inspect_onnx(float_path).proto.graph.node)
         present = ", ".join(f"{op} ({count})" for op, count in sorted(before.items()))
-        kept = options.get("keep_float") or []
+        kept = told(options.get("keep_float"))
         limits = [
             f"op_types: {', '.join(options['op_types'])}" if options.get("op_types") else "",
-            f"keep_float: {', '.join(kept)}" if kept else "",
+            f"keep_float: {kept}" if kept else "",
         ]
-        told = "; ".join(filter(None, limits))
+        chosen = "; ".join(filter(None, limits))
         raise QuantizeError(
             f"nothing was quantized: the model's operators are {present}"
-            + (f", the options say {told}" if told else "")
+            + (f", the options say {chosen}" if chosen else "")
             + "; constant weights and known element types are needed as well"
         )
+    return _artifact(parts, producer=producer, options=options)
+
+
+def describe(path: Path, *, producer: str, options: Mapping[str, JsonValue]) -> Artifact:
+    """The file that a quantizer wrote, as it is.
+
+    Raises:
+        QuantizeError: it wrote nothing that can be used.
+    """
+    return _artifact(_written(path), producer=producer, options=options)
+
+
+def _written(path: Path) -> OnnxParts:
+    try:
+        return inspect_onnx(path)
+    except ModelError as error:
+        raise QuantizeError(f"the quantizer left no usable file: {error}") from error
+
+
+def _artifact(parts: OnnxParts, *, producer: str, options: Mapping[str, JsonValue]) -> Artifact:
     return Artifact(
         format=Format.ONNX,
-        path=path,
+        path=parts.path,
         sha256=parts.sha256,
         size_bytes=parts.size_bytes,
         producer=producer,

@@ -6,7 +6,7 @@ class of its own, with the same name, that extends its class.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gate.quantize.base import QuantizeError
@@ -21,6 +21,7 @@ def around(
     inputs: int | None,
     enter: Callable[[Any, tuple[Any, ...]], tuple[Any, ...]],
     leave: Callable[[Any, Any], Any],
+    added: Sequence[str] = (),
 ) -> None:
     """Let ``module`` compute ``leave(self, forward(*enter(self, inputs)))``, in place.
 
@@ -29,11 +30,13 @@ def around(
         inputs: how many it takes, where it is to be traced as a whole; else None.
         enter: the inputs of ``forward``, from those that were given.
         leave: the result, from that of ``forward``.
+        added: names of submodules that serve ``enter`` and ``leave``: an ``nn.Sequential`` does not
+            call them itself.
 
     Raises:
         QuantizeError: the model is a ``GraphModule``.
     """
-    from torch import fx
+    from torch import fx, nn
 
     base: Any = type(module)
     if isinstance(module, fx.GraphModule):
@@ -51,9 +54,12 @@ def around(
         3: lambda self, x, y, z: run(self, (x, y, z), {}),
     }
     forward = forwards.get(inputs, lambda self, *given, **named: run(self, given, named))
-    module.__class__ = type(
-        base.__name__, (base,), {"forward": forward, "__module__": base.__module__}
-    )
+    members: dict[str, Any] = {"forward": forward, "__module__": base.__module__}
+    if issubclass(base, nn.Sequential):
+        members["__iter__"] = lambda self: iter(
+            [part for name, part in self._modules.items() if name not in added]
+        )
+    module.__class__ = type(base.__name__, (base,), members)
 
 
 def mapped(value: Any, change: Callable[[Any], Any]) -> Any:

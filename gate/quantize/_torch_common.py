@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import fnmatch
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,16 +15,16 @@ from gate.models.hashing import files_sha256
 from gate.models.torch_packed import is_quantized_module
 from gate.quantize._torch_state import STATE_FILE, save_state
 from gate.quantize.base import CalibrationBatches, QuantizeError
+from gate.quantize.keep_float import choose, keep_float_schema, parse_keep_float
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-KEEP_FLOAT_SCHEMA: Mapping[str, JsonValue] = {
-    "type": "array",
-    "items": {"type": "string"},
-    "default": [],
-    "description": "globs over module paths that stay in floating point",
-}
+KEEP_FLOAT_SCHEMA: Mapping[str, JsonValue] = keep_float_schema(
+    names="module paths", types="classes of modules"
+)
+KEPT = "kept_in_float"
+"""Option of an artifact: the names that a ``keep_float`` with counts came to."""
 
 
 def torch_versions() -> Mapping[str, str]:
@@ -33,20 +32,58 @@ def torch_versions() -> Mapping[str, str]:
     return {"torch": version("torch")}
 
 
-def kept_in_float(module: nn.Module, globs: Sequence[str]) -> list[str]:
-    """Paths of the modules that any of ``globs`` selects.
+def kept_in_float(
+    module: nn.Module,
+    keep: JsonValue,
+    *,
+    inputs: Mapping[str, InputSpec] | None = None,
+    calibration: CalibrationBatches | None = None,
+) -> list[str]:
+    """Paths of the modules that the option ``keep_float`` selects.
+
+    Args:
+        module: the float network.
+        keep: the option, a list or a mapping.
+        inputs: the declared inputs, for layers that are counted.
+        calibration: samples, for layers chosen by sensitivity.
 
     Raises:
-        QuantizeError: a glob that selects nothing.
+        QuantizeError: a glob that selects nothing, or more layers than there are.
     """
-    names = [name for name, _ in module.named_modules() if name]
-    kept: list[str] = []
-    for glob in globs:
-        found = fnmatch.filter(names, glob)
-        if not found:
-            raise QuantizeError(f"keep_float: '{glob}' matches no module of the model")
-        kept += found
+    from gate.quantize._torch_layers import layers_of, noise_of_layers
+
+    parsed = parse_keep_float(keep)
+    if not parsed:
+        return []
+    return choose(
+        parsed,
+        layers_of(module, parsed, inputs),
+        noise=lambda layers: noise_of_layers(
+            module, layers, inputs=inputs or {}, calibration=calibration
+        ),
+        what="module",
+    )
+
+
+def resolve_kept(
+    module: nn.Module,
+    options: dict[str, JsonValue],
+    *,
+    inputs: Mapping[str, InputSpec],
+    calibration: CalibrationBatches | None,
+) -> list[str]:
+    """As ``kept_in_float``; what counting and measuring came to is put into ``options``, from where
+    ``remembered_kept`` takes it when the candidate is opened again without samples."""
+    kept = kept_in_float(module, options["keep_float"], inputs=inputs, calibration=calibration)
+    if isinstance(options["keep_float"], Mapping):
+        options[KEPT] = kept
     return kept
+
+
+def remembered_kept(module: nn.Module, options: Mapping[str, JsonValue]) -> list[str]:
+    """The layers kept in float of an artifact with these options."""
+    found = options.get(KEPT)
+    return list(found) if found is not None else kept_in_float(module, options["keep_float"])
 
 
 def calibrate(

@@ -34,6 +34,8 @@ def prepared_eager(
     qconfig_of: Callable[[nn.Module], Any],
     *,
     train: bool,
+    stubs: bool = True,
+    fuse: bool = True,
 ) -> nn.Module:
     """A copy with stubs, fused modules and observers, or fake-quantizers where it is to ``train``.
 
@@ -44,6 +46,8 @@ def prepared_eager(
             quantized again unless it is an output of the network.
         qconfig_of: the configuration for a module by its kind; None for none.
         train: for quantization-aware training, in training mode.
+        stubs: give a network that has none of its own stubs at its inputs and outputs.
+        fuse: make convolution, batch norm and ReLU one module.
 
     Raises:
         QuantizeError: the network cannot be prepared.
@@ -57,8 +61,8 @@ def prepared_eager(
     )
 
     made = copy.deepcopy(module).eval()
-    own_stubs = any(isinstance(part, QuantStub) for part in made.modules())
-    groups = fusable(made, kept)
+    own_stubs = not stubs or any(isinstance(part, QuantStub) for part in made.modules())
+    groups = fusable(made, kept) if fuse else []
     last = _output_modules(made, kept, inputs)
     made.train(train)
     try:
@@ -95,6 +99,11 @@ def converted_eager(prepared: nn.Module, inputs: Mapping[str, InputSpec]) -> nn.
             converted(*example_inputs(inputs))
     except (RuntimeError, NotImplementedError, TypeError) as error:
         first = str(error).strip().split("\n", 1)[0].split(". ", 1)[0].rstrip(".") + "."
+        if "'quantized::" in first and "from the 'CPU' backend" in first:
+            raise QuantizeError(
+                f"the converted model does not run: {first} That is an integer kernel with a floating-point "
+                "tensor: no QuantStub stands before it"
+            ) from error
         if not any(word in str(error) for word in _WITHOUT_KERNEL):
             raise QuantizeError(f"the converted model does not run: {first}") from error
         raise QuantizeError(
@@ -218,7 +227,7 @@ def _add_stubs(
     def leave(self: Any, result: Any) -> Any:
         return mapped(result, getattr(self, back))
 
-    around(module, inputs=len(inputs), enter=enter, leave=leave)
+    around(module, inputs=len(inputs), enter=enter, leave=leave, added=(name, back))
     module.add_module(name, stubs)
     module.add_module(back, DeQuantStub(qconfig))
     module.train(module.training)
@@ -238,7 +247,7 @@ def _keep(
     def leave(self: Any, result: Any) -> Any:
         return mapped(result, getattr(self, name)) if quantize_again else result
 
-    around(module, inputs=None, enter=enter, leave=leave)
+    around(module, inputs=None, enter=enter, leave=leave, added=(name, back))
     if quantize_again:
         module.add_module(name, QuantStub(qconfig))
     module.add_module(back, DeQuantStub(qconfig))

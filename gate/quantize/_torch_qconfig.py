@@ -1,11 +1,14 @@
-"""Options of ``torch-fx-static`` to a ``QConfigMapping``."""
+"""Options of the static torch methods to a ``QConfig`` and a ``QConfigMapping``."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gate.core.canonical import JsonValue
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 def qconfig_mapping(options: Mapping[str, JsonValue], kept: Sequence[str]) -> Any:
@@ -14,13 +17,12 @@ def qconfig_mapping(options: Mapping[str, JsonValue], kept: Sequence[str]) -> An
     Operators with fixed ranges (sigmoid, tanh, softmax ...), layer norm and transposed convolutions keep
     what the default mapping says about them; the modules ``kept`` get no configuration.
     """
-    from torch.ao.quantization import QConfig, get_default_qconfig, get_default_qconfig_mapping
+    from torch.ao.quantization import get_default_qconfig, get_default_qconfig_mapping
 
     engine = options["engine"]
     default = get_default_qconfig(engine)
     mapping = get_default_qconfig_mapping(engine)
-    chosen = QConfig(activation=_activation(options), weight=_weight(options))
-    return over_defaults(mapping, default, chosen, kept)
+    return over_defaults(mapping, default, qconfig_of(options), kept)
 
 
 def over_defaults(mapping: Any, default: Any, chosen: Any, kept: Sequence[str]) -> Any:
@@ -39,6 +41,28 @@ def over_defaults(mapping: Any, default: Any, chosen: Any, kept: Sequence[str]) 
     return mapping
 
 
+def qconfig_of(options: Mapping[str, JsonValue]) -> Any:
+    """The chosen observers of an activation and of a weight."""
+    from torch.ao.quantization import QConfig
+
+    return QConfig(activation=_activation(options), weight=_weight(options))
+
+
+def eager_qconfig(part: nn.Module, options: Mapping[str, JsonValue]) -> Any:
+    """The chosen observers for one module of the eager flow; None where that has no static integer
+    kernel for its kind."""
+    from torch import nn
+    from torch.ao.quantization import QConfig
+
+    if isinstance(part, nn.Embedding | nn.EmbeddingBag | nn.RNNBase | nn.MultiheadAttention):
+        return None
+    chosen = qconfig_of(options)
+    if isinstance(part, nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d):
+        weight = _weight({**options, "weights": "int8/per-tensor"})
+        return QConfig(activation=chosen.activation, weight=weight)
+    return chosen
+
+
 def _activation(options: Mapping[str, JsonValue]) -> Any:
     import torch
     from torch.ao.quantization import (
@@ -47,16 +71,22 @@ def _activation(options: Mapping[str, JsonValue]) -> Any:
         MovingAverageMinMaxObserver,
     )
 
+    from gate.quantize._torch_observers import MseObserver, PercentileObserver
+
     observer: Any = {
         "minmax": MinMaxObserver,
         "moving-average": MovingAverageMinMaxObserver,
         "histogram": HistogramObserver,
+        "percentile": PercentileObserver,
+        "mse": MseObserver,
     }[options["observer"]]
     symmetric = options["activations"] == "quint8/symmetric"
+    own = {"percentile": options["percentile"]} if options["observer"] == "percentile" else {}
     return observer.with_args(
         dtype=torch.quint8,
         qscheme=torch.per_tensor_symmetric if symmetric else torch.per_tensor_affine,
         reduce_range=options["reduce_range"],
+        **own,
     )
 
 
@@ -64,11 +94,14 @@ def _weight(options: Mapping[str, JsonValue]) -> Any:
     import torch
     from torch.ao.quantization import MinMaxObserver, PerChannelMinMaxObserver
 
-    if options["weights"] == "int8/per-channel":
-        return PerChannelMinMaxObserver.with_args(
-            dtype=torch.qint8, qscheme=torch.per_channel_symmetric
-        )
-    return MinMaxObserver.with_args(dtype=torch.qint8, qscheme=torch.per_tensor_symmetric)
+    from gate.quantize._torch_observers import MseWeightObserver
+
+    by_channel = options["weights"] == "int8/per-channel"
+    observer: Any = PerChannelMinMaxObserver if by_channel else MinMaxObserver
+    if options["weight_observer"] == "mse":
+        observer = MseWeightObserver
+    scheme = torch.per_channel_symmetric if by_channel else torch.per_tensor_symmetric
+    return observer.with_args(dtype=torch.qint8, qscheme=scheme)
 
 
 def _same(one: Any, other: Any) -> bool:

@@ -10,6 +10,7 @@ from gate.core.artifact import Artifact, Format
 from gate.core.canonical import JsonValue
 from gate.core.spec import Options, TargetSpec
 from gate.quantize import _onnx
+from gate.quantize._onnx_untouched import check_op_types
 from gate.quantize.base import CalibrationBatches, with_defaults
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class OnnxRuntimeDynamic:
     def quantize(
         self,
         model: LoadedModel,
-        calibration: CalibrationBatches | None,  # noqa: ARG002 - ranges are found at run time
+        calibration: CalibrationBatches | None,
         *,
         options: Options,
         target: TargetSpec,  # noqa: ARG002 - the file is the same for every target
@@ -63,7 +64,7 @@ class OnnxRuntimeDynamic:
         weight, granularity = chosen["weights"].split("/")
         with _onnx.workspace() as folder:
             prepared = _onnx.prepare(model, preprocess=chosen["preprocess"], folder=folder)
-            excluded = _onnx.excluded_nodes(prepared, chosen["keep_float"])
+            excluded = _onnx.excluded_nodes(prepared, chosen["keep_float"], model, calibration)
             proto = onnx.load_model(str(prepared))
             # The library transposes weights in place and infers shapes again, which the shapes of
             # before would contradict.
@@ -80,7 +81,12 @@ class OnnxRuntimeDynamic:
                     weight_type=QuantType.QInt8 if weight == "int8" else QuantType.QUInt8,
                     nodes_to_exclude=excluded,
                 )
-            return _onnx.finish(written, prepared, producer=self.name, options=chosen)
+            artifact = _onnx.finish(written, prepared, producer=self.name, options=chosen)
+            op_types = chosen.get("op_types")
+            check_op_types(
+                written, prepared, op_types, excluded=excluded, aliases={"MatMul": ("Gemm",)}
+            )
+            return artifact
 
     def keepable(self, model: LoadedModel, options: Options) -> tuple[str, ...]:
         """Names that ``keep_float`` selects among: the nodes of the pre-processed model.

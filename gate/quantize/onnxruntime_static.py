@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from gate.core.artifact import Artifact, Format
 from gate.core.canonical import JsonValue
 from gate.core.spec import Options, TargetSpec
-from gate.core.transform import parse_transforms
 from gate.quantize import _onnx
+from gate.quantize._onnx_untouched import check_op_types
 from gate.quantize.base import CalibrationBatches, QuantizeError, with_defaults
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class OnnxRuntimeStatic:
             raise QuantizeError("static quantization needs calibration samples; there is none")
         with _onnx.workspace() as folder:
             prepared = self._prepared(model, chosen, folder)
-            excluded = _onnx.excluded_nodes(prepared, chosen["keep_float"])
+            excluded = _onnx.excluded_nodes(prepared, chosen["keep_float"], model, calibration)
             ranges = self._ranges()
             known = any(path.is_file() for path in ranges.values())
             reader = None if known else _reader(model, prepared, calibration)
@@ -118,7 +118,10 @@ class OnnxRuntimeStatic:
                     **ranges,
                     **_arguments(chosen),
                 )
-            return _onnx.finish(written, prepared, producer=self.name, options=chosen)
+            artifact = _onnx.finish(written, prepared, producer=self.name, options=chosen)
+            op_types = chosen.get("op_types")
+            check_op_types(written, prepared, op_types, excluded=excluded)
+            return artifact
 
     def keepable(self, model: LoadedModel, options: Options) -> tuple[str, ...]:
         """Names that ``keep_float`` selects among: the nodes of the pre-processed model.
@@ -162,12 +165,10 @@ def _reader(model: LoadedModel, prepared: Path, calibration: CalibrationBatches)
 
     graph = onnx.load_model(str(prepared), load_external_data=False).graph
     constants = {tensor.name for tensor in graph.initializer}
-    # Transforms stand in the options of models that came as ONNX files, and in no others.
-    own = model.spec.options if model.spec.source == "onnx" else {}
     return BatchReader(
         calibration,
         frozenset(value.name for value in graph.input if value.name not in constants),
-        parse_transforms(own).inputs,
+        _onnx.input_transforms(model),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -18,13 +18,15 @@ from gate.models.torch_runtime import (
 )
 from gate.quantize._torch_common import (
     KEEP_FLOAT_SCHEMA,
-    kept_in_float,
     module_kinds,
+    remembered_kept,
+    resolve_kept,
     torch_versions,
     write_artifact,
 )
 from gate.quantize._torch_state import load_state
 from gate.quantize.base import CalibrationBatches, QuantizeError, with_defaults
+from gate.quantize.keep_float import told
 
 if TYPE_CHECKING:
     from torch import nn
@@ -71,7 +73,7 @@ class TorchDynamic:
     def quantize(
         self,
         model: LoadedModel,
-        calibration: CalibrationBatches | None,  # noqa: ARG002 - nothing is calibrated
+        calibration: CalibrationBatches | None,
         *,
         options: Options,
         target: TargetSpec,
@@ -82,8 +84,11 @@ class TorchDynamic:
         complete = with_defaults(options, self.options_schema)
         engine = engine_of(target.options)
         with torch_settings(engine=engine, threads=target.threads):
+            kept = resolve_kept(
+                model.module, complete, inputs=model.spec.inputs, calibration=calibration
+            )
             try:
-                quantized = _quantized(model.module, complete)
+                quantized = _quantized(model.module, complete, kept)
             except RuntimeError as error:
                 raise QuantizeError(f"torch-dynamic with engine {engine}: {error}") from error
             return write_artifact(quantized, producer=self.name, options=complete, out_dir=out_dir)
@@ -95,18 +100,20 @@ class TorchDynamic:
     def restore(self, model: LoadedModel, artifact: Artifact, *, target: TargetSpec) -> Any:
         """The quantized module around the float one; see ``RestoringQuantizer.restore``."""
         with torch_settings(engine=engine_of(target.options), threads=target.threads):
-            quantized = _quantized(model.module, artifact.options)
+            kept = remembered_kept(model.module, artifact.options)
+            quantized = _quantized(model.module, artifact.options, kept)
             load_state(quantized, artifact.path)
         return quantized
 
 
-def _quantized(module: nn.Module, options: Mapping[str, JsonValue]) -> nn.Module:
+def _quantized(
+    module: nn.Module, options: Mapping[str, JsonValue], kept: Sequence[str]
+) -> nn.Module:
     import torch
     from torch import nn
     from torch.ao import quantization
 
     kinds = tuple(getattr(nn, name) for name in options["modules"])
-    kept = kept_in_float(module, options["keep_float"])
     # Subclasses are left out by torch.ao too; the root module cannot be swapped.
     chosen = [
         name
@@ -118,7 +125,7 @@ def _quantized(module: nn.Module, options: Mapping[str, JsonValue]) -> nn.Module
     if not chosen:
         raise QuantizeError(
             f"nothing to quantize: torch-dynamic was told to quantize {', '.join(options['modules'])}"
-            f"{' except ' + ', '.join(options['keep_float']) if kept else ''}; "
+            f"{' except ' + told(options['keep_float']) if kept else ''}; "
             f"the model is made of {module_kinds(module)}"
         )
     half = options["dtype"] == "float16"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -11,33 +11,31 @@ from gate.core.artifact import Artifact, Format
 from gate.core.canonical import JsonValue
 from gate.core.spec import InputSpec, Options, TargetSpec
 from gate.models.tensors import example_inputs
-from gate.models.torch_runtime import (
-    ENGINES,
-    ao_unavailable,
-    engine_of,
-    quiet_torch_ao,
-    torch_settings,
-)
+from gate.models.torch_runtime import ao_unavailable, engine_of, quiet_torch_ao, torch_settings
 from gate.quantize._torch_common import (
-    KEEP_FLOAT_SCHEMA,
     calibrate,
     computes_quantized,
-    kept_in_float,
     module_kinds,
+    remembered_kept,
+    resolve_kept,
     torch_versions,
     write_artifact,
 )
 from gate.quantize._torch_qconfig import qconfig_mapping
 from gate.quantize._torch_state import load_state
-from gate.quantize.base import CalibrationBatches, QuantizeError, with_defaults
+from gate.quantize._torch_static import (
+    STATIC_PROPERTIES,
+    completed,
+    convert_corrected,
+    equalised,
+)
+from gate.quantize.base import CalibrationBatches, QuantizeError
+from gate.quantize.keep_float import told
 
 if TYPE_CHECKING:
     from torch import nn
 
     from gate.models.base import LoadedModel
-
-# Without VNNI the 16-bit sums of fbgemm's kernels saturate at full range; x86 may dispatch to them.
-_REDUCES_RANGE = frozenset({"x86", "fbgemm"})
 
 
 class TorchFxStatic:
@@ -50,32 +48,7 @@ class TorchFxStatic:
     options_schema: ClassVar[Mapping[str, JsonValue]] = {
         "type": "object",
         "additionalProperties": False,
-        "properties": {
-            "observer": {
-                "enum": ["minmax", "moving-average", "histogram"],
-                "default": "histogram",
-                "description": "how the range of an activation is taken",
-            },
-            "weights": {
-                "enum": ["int8/per-channel", "int8/per-tensor"],
-                "default": "int8/per-channel",
-                "description": "symmetric, scales by output channel or for the whole tensor",
-            },
-            "activations": {
-                "enum": ["quint8/affine", "quint8/symmetric"],
-                "default": "quint8/affine",
-                "description": "symmetric puts the zero point at 128",
-            },
-            "reduce_range": {
-                "type": "boolean",
-                "description": "affine activations in 7 bits; default true for engines x86 and fbgemm",
-            },
-            "keep_float": KEEP_FLOAT_SCHEMA,
-            "engine": {
-                "enum": list(ENGINES),
-                "description": "kernels to quantize for; default the target's engine",
-            },
-        },
+        "properties": STATIC_PROPERTIES,
     }
 
     def unavailable(self) -> str | None:
@@ -93,29 +66,26 @@ class TorchFxStatic:
         *,
         options: Options,
         target: TargetSpec,
-        seed: int,  # noqa: ARG002 - nothing is drawn
+        seed: int,
         out_dir: Path,
     ) -> Artifact:
         """Calibrate, convert and write the state; see ``Quantizer.quantize``."""
-        complete = with_defaults(options, self.options_schema)
-        complete.setdefault("engine", engine_of(target.options))
-        symmetric = complete["activations"] == "quint8/symmetric"
-        complete.setdefault("reduce_range", complete["engine"] in _REDUCES_RANGE and not symmetric)
-        if symmetric and complete["reduce_range"]:
-            raise QuantizeError(
-                "torch cannot reduce the range of symmetric activations: drop reduce_range, or use "
-                "activations: quint8/affine"
-            )
+        complete = completed(options, self.options_schema, target)
         inputs = model.spec.inputs
         with torch_settings(engine=complete["engine"], threads=target.threads):
-            quantized = _quantized(
-                model.module, complete, inputs, lambda m: calibrate(m, calibration, inputs)
+            kept = resolve_kept(model.module, complete, inputs=inputs, calibration=calibration)
+            quantized = convert_corrected(
+                _prepared(equalised(model.module, complete, kept), complete, kept, inputs),
+                observe=lambda module: calibrate(module, calibration, inputs),
+                convert=_converted,
+                options=complete,
+                seed=seed,
             )
             if not computes_quantized(quantized):
                 raise QuantizeError(
                     "nothing was quantized: torch FX found no layer that it has integer kernels for; "
                     f"the model is made of {module_kinds(model.module)}, kept in float: "
-                    f"{', '.join(complete['keep_float']) or 'nothing'}"
+                    f"{told(complete['keep_float']) or 'nothing'}"
                 )
             return write_artifact(quantized, producer=self.name, options=complete, out_dir=out_dir)
 
@@ -127,38 +97,47 @@ class TorchFxStatic:
         """The converted graph around the float module, its ranges from the file instead of from
         calibration; see ``RestoringQuantizer.restore``."""
         with torch_settings(engine=engine_of(target.options), threads=target.threads):
-            quantized = _quantized(
-                model.module, artifact.options, model.spec.inputs, lambda _: None
+            kept = remembered_kept(model.module, artifact.options)
+            quantized = _converted(
+                _prepared(model.module, artifact.options, kept, model.spec.inputs)
             )
             load_state(quantized, artifact.path)
         return quantized
 
 
-def _quantized(
+def _prepared(
     module: nn.Module,
     options: Mapping[str, JsonValue],
+    kept: Sequence[str],
     inputs: Mapping[str, InputSpec],
-    observe: Callable[[nn.Module], None],
 ) -> nn.Module:
-    from torch.ao.quantization.quantize_fx import convert_fx, prepare_fx
+    from torch.ao.quantization.quantize_fx import prepare_fx
     from torch.fx.proxy import TraceError
 
     with quiet_torch_ao():
-        mapping = qconfig_mapping(options, kept_in_float(module, options["keep_float"]))
+        mapping = qconfig_mapping(options, kept)
         try:
-            prepared = prepare_fx(copy.deepcopy(module).eval(), mapping, example_inputs(inputs))
+            prepared: nn.Module = prepare_fx(
+                copy.deepcopy(module).eval(), mapping, example_inputs(inputs)
+            )
         except TraceError as error:
             raise QuantizeError(
                 f"torch FX cannot trace the model ({error}); control flow on tensor values must go, "
-                "or use torch-dynamic"
+                "or use torch-eager-static or torch-dynamic"
             ) from error
         except Exception as error:  # tracing runs the model's code, which may raise anything
             raise QuantizeError(
                 f"torch FX cannot prepare the model ({type(error).__name__}: {error})"
             ) from error
-        observe(prepared)
+    return prepared
+
+
+def _converted(prepared: Any) -> nn.Module:
+    from torch.ao.quantization.quantize_fx import convert_fx
+
+    with quiet_torch_ao():
         try:
-            converted = convert_fx(prepared)
+            converted: nn.Module = convert_fx(prepared)
         except (RuntimeError, ValueError, KeyError, AssertionError, TypeError) as error:
             raise QuantizeError(f"torch FX cannot convert the model: {error}") from error
     return converted.eval()

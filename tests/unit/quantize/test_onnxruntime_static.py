@@ -204,7 +204,7 @@ def test_nothing_is_printed(model, tmp_path, capfd):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"keep_float": ["conv9"]}, "'conv9' selects no node.*did you mean 'conv"),
+        ({"keep_float": ["conv9"]}, "'conv9' matches no node.*did you mean 'conv"),
         ({"op_types": ["LSTM"]}, r"nothing was quantized.*Conv \(4\).*op_types: LSTM"),
         ({"keep_float": ["*"]}, r"nothing was quantized.*keep_float: \*"),
         ({"activations": "int8", "weights": "uint8/per-tensor"}, "no kernel exists"),
