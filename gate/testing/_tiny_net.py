@@ -27,3 +27,21 @@ class TinyNet(nn.Module):
         x = self.relu(self.bn(self.conv(x)) + x)
         x = torch.flatten(self.pool(x), 1)
         return self.head(torch.relu(self.hidden(x)))  # type: ignore[no-any-return]
+
+
+class TinyModulesNet(TinyNet):
+    """The same function of the same parameters, written for torch's eager flow: all that computes is a
+    module, and none is called twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sum = nn.quantized.FloatFunctional()
+        self.flatten = nn.Flatten()
+        self.hidden_relu = nn.ReLU()
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Logits of a batch of images."""
+        x = self.stem(image)
+        x = self.relu(self.sum.add(self.bn(self.conv(x)), x))
+        x = self.flatten(self.pool(x))
+        return self.head(self.hidden_relu(self.hidden(x)))  # type: ignore[no-any-return]

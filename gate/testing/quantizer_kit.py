@@ -47,6 +47,8 @@ class QuantizerKit:
     integers: ClassVar[bool] = True
     """False for a method that stores weights in fewer bits and leaves the arithmetic in floating
     point: weight-only, float16."""
+    modules_only: ClassVar[bool] = False
+    """True for torch's eager flow, which has no integer kernels for functions between modules."""
     deterministic: ClassVar[bool] = True
     """False only where the library itself gives other bytes each time."""
 
@@ -69,7 +71,8 @@ class QuantizerKit:
         folder = tmp_path / "model"
         folder.mkdir()
         order = [Format.TORCH_MODULE, Format.ONNX, Format.EXPORTED]
-        return tiny_model(next(f for f in order if f in plugin.accepts), folder)
+        wanted = next(f for f in order if f in plugin.accepts)
+        return tiny_model(wanted, folder, modules_only=self.modules_only)
 
     def quantize(
         self, plugin: Any, model: LoadedModel, target: TargetSpec, out_dir: Path, **changes: Any

@@ -31,16 +31,17 @@ def tiny_batches(count: int = 4, size: int = 16, *, seed: int = 0) -> list[Tenso
     return [{INPUT: batch} for batch in images]
 
 
-def tiny_module() -> nn.Module:
-    """The network, in evaluation mode, BN statistics taken from ``tiny_batches``."""
+def tiny_module(*, modules_only: bool = False) -> nn.Module:
+    """The network, in evaluation mode, BN statistics taken from ``tiny_batches``; ``modules_only`` has
+    no function between its modules."""
     import torch
     from torch import nn
 
-    from gate.testing._tiny_net import TinyNet
+    from gate.testing._tiny_net import TinyModulesNet, TinyNet
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        module = TinyNet()
+        module = TinyModulesNet() if modules_only else TinyNet()
     norms = [part for part in module.modules() if isinstance(part, nn.BatchNorm2d)]
     for norm in norms:
         norm.momentum = None  # a cumulative mean over the batches
@@ -53,11 +54,16 @@ def tiny_module() -> nn.Module:
     return module.eval()
 
 
-def tiny_model(format: Format, out_dir: Path) -> LoadedModel:  # noqa: A002 - the artifact's word
+def tiny_model(
+    format: Format,  # noqa: A002 - the artifact's word
+    out_dir: Path,
+    *,
+    modules_only: bool = False,
+) -> LoadedModel:
     """The network as a loaded model of ``format``; files are written under ``out_dir``."""
     import torch
 
-    module = tiny_module()
+    module = tiny_module(modules_only=modules_only)
     spec = ModelSpec(
         id="tiny",
         task="image-classification",

@@ -21,9 +21,10 @@ from dataclasses import dataclass
 from gate.core.layer import LayerMatch, LayerRow
 
 BOUNDARY_OPS = re.compile(
-    r"(?i)^(de)?quant(ize|izelinear|izeperchannel|ize_per_\w+|stub)?$|^dynamicquantizelinear$"
+    r"(?i)^(quantized)?(de)?quant(ize|izelinear|izeperchannel|ize_per_\w+|stub)?$|^dynamicquantizelinear$|^to$"
 )
-"""Operators between real and stored values, as torch and ONNX name them: no layers of their own."""
+"""Operators between real and stored values, or two precisions, as torch and ONNX name them: no layers
+of their own."""
 
 _DECORATION = re.compile(r"quantized|dynamic|integer|qlinear|fused|relu\d*|tofloat|reference")
 
