@@ -8,19 +8,27 @@ JOBS ?= 2
 BIN := $(VENV)/bin
 RUN_EXTRAS := torch,onnxruntime,images,sklearn,html
 SPECS := specs/
+# What `make gate` runs; the systems of specs/systems/ take minutes each and have a target of their own.
+GATED := $(wildcard specs/*.yaml)
 
 # No bytecode or build files of one target may change another's result.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help gate test lint bench docs clean
+.PHONY: help gate systems weights test lint bench docs clean
 
 help: ## list the targets
 	@printf 'usage: make TARGET [ARGS="..."] [VENV=folder] [PYTHON=interpreter]\n\n'
 	@sed -n 's/^\([a-z]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
-gate: $(VENV)/.installed-run ## run the specs of specs/ against the committed baselines
-	$(BIN)/gate run $(SPECS) --jobs $(JOBS) $(ARGS)
+gate: $(VENV)/.installed-run ## run the specs of specs/*.yaml against the committed baselines
+	$(BIN)/gate run $(GATED) --jobs $(JOBS) $(ARGS)
+
+systems: $(VENV)/.installed-dev ## run the specs of specs/systems/, and show their tables
+	$(BIN)/gate run specs/systems/ --jobs $(JOBS) --table $(ARGS)
+
+weights: $(VENV)/.installed-dev ## train the stand-ins of specs/ anew: specs/weights/
+	OMP_NUM_THREADS=1 $(BIN)/python -m specs.training.stand_ins $(ARGS)
 
 test: $(VENV)/.installed-dev ## run the test suite
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadscope $(ARGS)
