@@ -7,16 +7,23 @@ from typing import TYPE_CHECKING, Any
 
 from gate.backends._torch_graph import base_name, operator_name
 from gate.backends._torch_macs import is_computing, macs
-from gate.core.layer import LayerRow, QParams, TensorInfo
+from gate.backends._torch_weights import (
+    element_bytes,
+    groups_of_four,
+    is_integer,
+    is_small,
+    multiplied_as_integers,
+    qparams,
+    stored_dtype,
+)
+from gate.core.layer import LayerRow, TensorInfo
 from gate.models.torch_packed import is_quantized_module, module_weights, unpack
+from gate.models.torchao_weights import is_torchao
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from gate.backends._torch_observe import Call
-
-_STORED = {"quint8": "uint8", "qint8": "int8", "qint32": "int32"}
-_EIGHT_BITS = frozenset({"uint8", "int8"})
 
 
 def describe(call: Call, *, name: str, covers: tuple[str, ...], batch: int) -> LayerRow:
@@ -27,26 +34,26 @@ def describe(call: Call, *, name: str, covers: tuple[str, ...], batch: int) -> L
     """
     computes = is_computing(call)
     weights = weights_of(call) if computes or _looks_up(call) else []
-    quantized_weights = [w for w in weights if w.is_quantized]
-    if weights:
-        quantized = len(quantized_weights) == len(weights)
-    else:
-        quantized = call.output.is_quantized or any(t.is_quantized for t in call.inputs)
+    quantized_weights = [w for w in weights if is_integer(w)]
+    output = qparams(call.output) if call.output.is_quantized else call.leaving
+    groups = [groups_of_four(w, input_axis=_input_axis(call)) for w in weights] if computes else []
     return LayerRow(
         name=name,
         op=_op(call),
         computes=computes,
-        quantized=quantized,
-        inputs=tuple(tensor_info(tensor) for tensor in call.inputs),
-        outputs=(tensor_info(call.output),),
+        quantized=_quantized(call, weights),
+        inputs=_inputs(call),
+        outputs=(tensor_info(call.output, output.dtype if output is not None else None),),
         weight=replace(qparams(quantized_weights[0]), output_axis=_output_axis(call))
         if quantized_weights
         else None,
-        output=qparams(call.output) if call.output.is_quantized else None,
+        output=output,
         params=sum(weight.numel() for weight in weights),
-        params_quantized=sum(w.numel() for w in quantized_weights if _stored(w) in _EIGHT_BITS),
+        params_quantized=sum(w.numel() for w in weights if is_small(w)),
         params_half=sum(w.numel() for w in weights if _half(call, w)),
         macs=round(macs(call, weights) / batch) if computes else 0,
+        groups_of_four=sum(every for every, _ in groups),
+        groups_sparse=sum(sparse for _, sparse in groups),
         covers=covers,
         capture=call.name
         if call.output.dtype.is_floating_point or call.output.is_quantized
@@ -69,35 +76,10 @@ def weights_of(call: Call) -> list[Tensor]:
     return found
 
 
-def tensor_info(tensor: Tensor) -> TensorInfo:
-    """Shape and NumPy-style type, of storage where quantized."""
-    return TensorInfo(shape=tuple(tensor.shape), dtype=_stored(tensor))
-
-
-def qparams(tensor: Tensor) -> QParams:
-    """Parameters of a quantized tensor. A signed type with zero points of 0 is called symmetric."""
-    import torch
-
-    by_channel = tensor.qscheme() in (
-        torch.per_channel_affine,
-        torch.per_channel_affine_float_qparams,
-    )
-    if by_channel:
-        axis: int | None = tensor.q_per_channel_axis()
-        scales = tuple(float(s) for s in tensor.q_per_channel_scales().tolist())
-        zero_points = tuple(round(z) for z in tensor.q_per_channel_zero_points().tolist())
-    else:
-        axis, scales, zero_points = None, (tensor.q_scale(),), (tensor.q_zero_point(),)
-    dtype = _stored(tensor)
-    symmetric = not dtype.startswith("u") and not any(zero_points)
-    return QParams(
-        dtype=dtype,
-        scheme=f"per-{'channel' if by_channel else 'tensor'}-{'symmetric' if symmetric else 'affine'}",
-        axis=axis,
-        scales=scales,
-        zero_points=zero_points,
-        channels=tensor.shape[axis] if axis is not None else None,
-    )
+def tensor_info(tensor: Tensor, stored: str | None = None) -> TensorInfo:
+    """Shape and NumPy-style type, of storage where quantized; ``stored`` is the type where a call
+    beside the layer quantizes the tensor."""
+    return TensorInfo(shape=tuple(tensor.shape), dtype=stored or stored_dtype(tensor))
 
 
 def packed_bytes(module: nn.Module) -> int:
@@ -124,7 +106,24 @@ def packed_bytes(module: nn.Module) -> int:
     if is_quantized_module(module) and isinstance(getattr(module, "scale", None), float):
         total += 8  # scale and zero point of the output
     own = (*module.parameters(recurse=False), *module.buffers(recurse=False))
-    return total + sum(tensor.numel() * tensor.element_size() for tensor in own)
+    return total + sum(element_bytes(tensor) for tensor in own)
+
+
+def _quantized(call: Call, weights: list[Tensor]) -> bool:
+    """Whether the arithmetic is in integers: weights and what enters; without weights, whether the
+    data is."""
+    entering = [kind is not None for kind in call.entering]
+    if weights:
+        integers = all(multiplied_as_integers(weight) for weight in weights)
+        return integers and (not entering or all(entering))
+    if any(entering):
+        return all(entering) if is_computing(call) else call.leaving is not None
+    return call.output.is_quantized or any(tensor.is_quantized for tensor in call.inputs)
+
+
+def _inputs(call: Call) -> tuple[TensorInfo, ...]:
+    entering = call.entering or (None,) * len(call.inputs)
+    return tuple(tensor_info(*pair) for pair in zip(call.inputs, entering, strict=True))
 
 
 def _module_weights(module: nn.Module) -> list[Tensor]:
@@ -158,6 +157,11 @@ def _output_axis(call: Call) -> int | None:
     return 0 if "Conv" in op or "Linear" in op or op in {"conv2d", "linear"} else None
 
 
+def _input_axis(call: Call) -> int:
+    """Axis of the input channels in a layer's weight."""
+    return 0 if _output_axis(call) == 1 else 1
+
+
 def _looks_up(call: Call) -> bool:
     if call.module is not None:
         return "Embedding" in type(call.module).__name__
@@ -169,13 +173,9 @@ def _op(call: Call) -> str:
         return operator_name(call.function)
     kind = type(call.module)
     if not is_quantized_module(call.module):
-        return kind.__name__
+        held = getattr(call.module, "weight", None)
+        return f"{kind.__name__}({type(held).__name__})" if is_torchao(held) else kind.__name__
     return f"Quantized{'Dynamic' if '.dynamic.' in kind.__module__ else ''}{kind.__name__}"
-
-
-def _stored(tensor: Tensor) -> str:
-    name = str(tensor.dtype).removeprefix("torch.")
-    return _STORED.get(name, name)
 
 
 def as_float32(tensor: Tensor) -> Any:

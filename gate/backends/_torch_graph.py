@@ -6,6 +6,8 @@ import operator
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from gate.backends._torch_decomposed import is_boundary
+
 if TYPE_CHECKING:
     from torch import nn
     from torch.fx import GraphModule, Node
@@ -48,14 +50,14 @@ def call_names(graph: GraphModule) -> dict[Node, str]:
     (``layer1.0.add``). A further call of the same takes ``#2``, ``#3`` ...
 
     In exported graphs every module is spelt out in operators; an operator alone in its module takes
-    the module's path.
+    the module's path. Quantize and dequantize calls of such graphs get no name: they are no layers.
     """
-    nodes = calls(graph)
-    alone = Counter(_scope(node) for node in nodes if _is_overload(node.target))
+    nodes = [node for node in calls(graph) if not is_boundary(node)]
+    alone = Counter(scope_of(node) for node in nodes if _is_overload(node.target))
     used: Counter[str] = Counter()
     names = {}
     for node in nodes:
-        scope = _scope(node)
+        scope = scope_of(node)
         if node.op == "call_module":
             name = str(node.target)
         elif _is_overload(node.target) and scope and alone[scope] == 1:
@@ -92,7 +94,8 @@ def is_item_access(target: Any) -> bool:
 _SAME = {"iadd": "add", "imul": "mul", "isub": "sub", "itruediv": "truediv"}
 
 
-def _scope(node: Node) -> str:
+def scope_of(node: Node) -> str:
+    """Path of the module around a call; empty for the network itself and where it is not known."""
     stack = node.meta.get("nn_module_stack")
     if not stack:
         return ""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gate.backends._torch_decomposed import NAMESPACE, is_boundary
 from gate.backends._torch_describe import as_float32
 from gate.backends._torch_graph import base_name, is_item_access
 from gate.backends._torch_observe import first_tensor
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 MODEL_FILE = "layer.pt"
 _BOUNDARY = frozenset({"quantize_per_tensor", "dequantize"})
 _BOUNDARY_MODULES = frozenset({"Quantize", "DeQuantize", "QuantStub", "DeQuantStub"})
+_REGISTERS = f"import torch.ao.quantization.fx._decomposed  # registers {NAMESPACE}"
 # What torch raises for a piece that cannot be run or traced by itself: each becomes the reason that the
 # layer has no isolated errors, which is told, and which a demand on it fails by.
 _FAILURES = (RuntimeError, TypeError, ValueError, IndexError, NotImplementedError)
@@ -124,6 +126,8 @@ class Cutter:
         return Operand(layer=self._rows[maker])
 
     def _boundary(self, node: Node) -> bool:
+        if is_boundary(node):
+            return True
         if node.op == "call_module":
             kind = type(self._graph.get_submodule(str(node.target))).__name__
             return kind in _BOUNDARY_MODULES
@@ -181,6 +185,7 @@ class TorchPiece:
         engine = torch.backends.quantized.engine
         lines = [
             "import torch",
+            *([_REGISTERS] if self._decomposed() else []),
             f"torch.backends.quantized.engine = {engine!r}",
             f"layer = torch.jit.load(here / {MODEL_FILE!r})",
             f"given = [torch.from_numpy(v).to(getattr(torch, t)) for v, t in zip(inputs, {types!r})]",
@@ -189,6 +194,9 @@ class TorchPiece:
             "got = (got.dequantize() if got.is_quantized else got).float().numpy()",
         ]
         return Saved(file=MODEL_FILE, packages=("numpy", "torch"), runs="\n".join(lines))
+
+    def _decomposed(self) -> bool:
+        return any(is_boundary(node) for node in self._module.graph.nodes)
 
     def _tensors(self, operands: Sequence[Array]) -> tuple[Tensor, ...]:
         import numpy as np

@@ -2,7 +2,8 @@
 
 Conversion by torch.ao keeps the path of a fused module's head (``conv1`` for conv + BN + ReLU) and
 drops the rest, renames functional operators (``add`` becomes ``quantized::add_relu``) and puts
-quantize and dequantize calls between them. So both graphs are walked together: a call's head is the float
+quantize and dequantize calls between them. An exported graph spells modules out in operators, each with
+the path of the module that it was in. So both graphs are walked together: a call's head is the float
 call of the same module, or the float call of the same operator on the same, already matched, inputs;
 then the chain of single consumers is followed over what the conversion absorbed. Nothing is guessed:
 a call that fits nowhere stays unmatched.
@@ -10,10 +11,13 @@ a call that fits nowhere stays unmatched.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from gate.backends._torch_graph import base_name, calls
+from gate.backends._torch_decomposed import is_boundary
+from gate.backends._torch_graph import base_name, calls, scope_of
+from gate.backends._torch_left import passed_through
 
 if TYPE_CHECKING:
     from torch.fx import GraphModule, Node
@@ -34,7 +38,15 @@ class _Matcher:
         self._reference = reference
         self._candidate = candidate
         self._calls = calls(reference)
-        self._kept = {node.target for node in calls(candidate) if node.op == "call_module"}
+        self._modules = {n.target: n for n in reversed(self._calls) if n.op == "call_module"}
+        self._passed = passed_through(reference, candidate)
+        places = Counter(
+            node.target if node.op == "call_module" else scope_of(node)
+            for node in calls(candidate)
+            if not is_boundary(node) and node not in self._passed
+        )
+        self._kept = set(places)
+        self._alone = {place for place, times in places.items() if times == 1}
         self._free = dict.fromkeys(self._calls)
         self._value: dict[Node, Node] = {}
         """Candidate node -> the reference node whose value it carries."""
@@ -45,7 +57,11 @@ class _Matcher:
         self._value.update(zip(ours, theirs, strict=False))
         found = {}
         for node in calls(self._candidate):
-            if node.op != "call_module" and base_name(node.target) in _TRANSPARENT:
+            if (
+                node in self._passed
+                or is_boundary(node)
+                or (node.op != "call_module" and base_name(node.target) in _TRANSPARENT)
+            ):
                 self._pass_through(node)
                 continue
             head = self._head(node)
@@ -68,6 +84,10 @@ class _Matcher:
             return next(
                 (n for n in self._free if n.op == "call_module" and n.target == node.target), None
             )
+        scope = scope_of(node)
+        spelt_out = self._modules.get(scope) if scope in self._alone else None
+        if spelt_out in self._free:
+            return spelt_out
         wanted = base_name(node.target)
         inputs = [self._value[n] for n in node.all_input_nodes if n in self._value]
         for suffix in ("", *_FUSED_SUFFIXES):

@@ -9,11 +9,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from gate.backends._torch_decomposed import constant_weight, entering_type, leaving_qparams
 from gate.backends._torch_graph import is_item_access
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
     from torch.fx import GraphModule, Node
+
+    from gate.core.layer import QParams
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +33,11 @@ class Call:
     """Weights among the arguments of a function: tensors, or packed objects."""
     output: Tensor
     """The first tensor, where there are several."""
+    entering: tuple[str | None, ...] = ()
+    """Of each input that comes out of a dequantize call beside the layer, the type of its integers;
+    empty where none does."""
+    leaving: QParams | None = None
+    """How calls beside the layer quantize its output."""
 
 
 class GraphObserver:
@@ -41,6 +49,11 @@ class GraphObserver:
         self._graph = graph
         self._names = names
         self._interpreter = fx.Interpreter(graph, garbage_collect_values=False)
+        self._weights = {
+            node: weight
+            for node in graph.graph.nodes
+            if (weight := constant_weight(graph, node)) is not None
+        }
         self._last: dict[Node, list[Node]] = {}
         seen: set[Node] = set()
         for node in reversed(graph.graph.nodes):
@@ -84,16 +97,19 @@ class GraphObserver:
         sources = node.all_input_nodes
         if is_item_access(node.target) and isinstance(values[sources[0]], tuple | list):
             return None
-        attributes = [n for n in sources if n.op == "get_attr"]
-        data = [first_tensor(values[n]) for n in sources if n.op != "get_attr"]
+        constants = [n for n in sources if n.op == "get_attr" or n in self._weights]
+        data = {n: first_tensor(values[n]) for n in sources if n not in constants}
+        entering = tuple(entering_type(n) for n, tensor in data.items() if tensor is not None)
         is_module = node.op == "call_module"
         return Call(
             name=name,
             module=self._graph.get_submodule(str(node.target)) if is_module else None,
             function=None if is_module else node.target,
-            inputs=tuple(tensor for tensor in data if tensor is not None),
-            constants=tuple(values[n] for n in attributes),
+            inputs=tuple(tensor for tensor in data.values() if tensor is not None),
+            constants=tuple(self._weights.get(n, values[n]) for n in constants),
             output=output,
+            entering=entering if any(entering) else (),
+            leaving=leaving_qparams(node),
         )
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from gate.backends._torch_describe import as_float32, describe, packed_bytes
 from gate.backends._torch_graph import call_names, graph_of
+from gate.backends._torch_left import left_behind
 from gate.backends._torch_match import match_graphs
 from gate.backends._torch_observe import GraphObserver, HookObserver
 from gate.backends.base import BackendError
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
     from torch.fx import GraphModule, Node
 
+    from gate.backends._torch_compile import Compiled
     from gate.backends.isolation import Isolation
 
 
@@ -34,6 +36,8 @@ class TorchSession:
         inputs: the declared inputs; they are passed by position, in this order.
         engine: quantized engine, set before every run (another session may have set its own).
         threads: intra-op threads, as above.
+        compiled: what runs in the place of ``module``; layers are still described and observed in the
+            graph of ``module``, which computes the same function.
     """
 
     def __init__(
@@ -44,14 +48,18 @@ class TorchSession:
         inputs: Mapping[str, InputSpec],
         engine: str,
         threads: int,
+        compiled: Compiled | None = None,
     ) -> None:
         self._module = module
+        self._compiled = compiled
         self._reference = reference
         self._inputs = inputs
         self._engine = engine
         self._threads = threads
         self._observing: GraphObserver | HookObserver | None = None
         self._rows: Mapping[str, tuple[str, tuple[str, ...]]] = {}
+        self._left: frozenset[str] = frozenset()
+        """Calls that fusion left in the place of a layer: no rows of their own."""
 
     def run(self, inputs: TensorMap) -> TensorMap:
         """See ``Session.run``."""
@@ -83,10 +91,15 @@ class TorchSession:
         observer = self._observer(given)
         rows = []
         for call in self._guarded(observer.stream(given)):
+            if call.name in self._left:
+                continue
             name, covers = self._rows.get(call.name, (call.name, ()))
             rows.append(describe(call, name=name, covers=covers, batch=batch))
             del call
-        return tuple(rows)
+        if self._compiled is None:
+            return tuple(rows)
+        self._forward(given)  # compiles, where nothing has run yet
+        return self._compiled.told(rows)
 
     def capture(self, inputs: TensorMap, names: Sequence[str]) -> Iterator[tuple[str, Array]]:
         """See ``Session.capture``."""
@@ -148,7 +161,7 @@ class TorchSession:
         if graph is self._module:
             return True
         # Tracing fixes what a model decides from shapes or flags; a graph that differs is not used.
-        expected = self._forward(given)
+        expected = self._forward(given, self._module)
         try:
             with torch.inference_mode():
                 found = name_outputs(graph(*given))
@@ -168,6 +181,7 @@ class TorchSession:
         if reference is None:
             return {}
         theirs = call_names(reference)
+        self._left = frozenset(names[node] for node in left_behind(reference, graph))
         rows = {}
         for node, chain in match_graphs(reference, graph).items():
             covers = tuple(theirs[covered] for covered in chain)
@@ -196,13 +210,17 @@ class TorchSession:
             tensors.append(torch.from_numpy(array if array.flags.writeable else array.copy()))
         return tuple(tensors)
 
-    def _forward(self, given: tuple[Tensor, ...]) -> dict[str, Tensor]:
+    def _forward(
+        self, given: tuple[Tensor, ...], module: Callable[..., Any] | None = None
+    ) -> dict[str, Tensor]:
+        """Outputs of ``module``; of what runs here where it is not given."""
         import torch
 
+        run = next(r for r in (module, self._compiled, self._module) if r is not None)
         self._apply_settings()
         try:
             with torch.inference_mode():
-                return name_outputs(self._module(*given))
+                return name_outputs(run(*given))
         except ModelError as error:
             raise BackendError(str(error)) from error
         except (RuntimeError, TypeError, ValueError, IndexError, NotImplementedError) as error:

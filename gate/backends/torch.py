@@ -1,4 +1,4 @@
-"""Backend: PyTorch eager on the CPU, with one of its quantized engines."""
+"""Backend: PyTorch on the CPU, eager with one of its quantized engines, or compiled by Inductor."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from gate import plugins
 from gate.backends import isa
+from gate.backends._torch_compile import Compiled, compiler_missing
 from gate.backends._torch_session import TorchSession
 from gate.backends.base import BackendError
 from gate.core.artifact import Artifact, Format
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from gate.backends.base import Session
     from gate.models.base import LoadedModel
 
+COMPILED = "inductor"
+"""Engine of an environment in which models are compiled."""
+
 
 class TorchBackend:
     """Opens float modules and exported programs, and what the torch quantizers restore."""
@@ -42,7 +46,13 @@ class TorchBackend:
             "engine": {
                 "enum": list(ENGINES),
                 "description": "quantized kernels; default x86, on ARM qnnpack",
-            }
+            },
+            "compile": {
+                "type": "boolean",
+                "default": False,
+                "description": "compile the float model and the candidate with Inductor, which makes"
+                " integer kernels of what PT2E quantized",
+            },
         },
     }
 
@@ -50,7 +60,10 @@ class TorchBackend:
         """See ``Backend.unavailable``; without a target torch is not imported."""
         if reason := torch_unavailable():
             return reason
-        return engine_unavailable(engine_of(target.options)) if target is not None else None
+        if target is None:
+            return None
+        reason = compiler_missing() if target.options.get("compile") else None
+        return reason or engine_unavailable(engine_of(target.options))
 
     def environment(self, target: TargetSpec) -> Environment:
         """See ``Backend.environment``."""
@@ -60,7 +73,7 @@ class TorchBackend:
             cpu_model=isa.cpu_model(),
             isa=isa.isa(),
             backend=self.name,
-            engine=engine_of(target.options),
+            engine=COMPILED if target.options.get("compile") else engine_of(target.options),
             threads=target.threads,
             versions={"torch": version("torch"), "numpy": version("numpy")},
         )
@@ -101,6 +114,7 @@ class TorchBackend:
             inputs=model.spec.inputs,
             engine=engine_of(target.options),
             threads=target.threads,
+            compiled=Compiled(module) if target.options.get("compile") else None,
         )
 
 

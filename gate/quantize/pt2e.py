@@ -1,0 +1,261 @@
+"""PT2E: quantization of exported graphs with torchao's X86InductorQuantizer, after or during training.
+
+``torch.export`` -> ``prepare_pt2e`` -> calibration -> ``convert_pt2e``, or with ``qat:`` ``prepare_qat_pt2e``
+-> training -> ``convert_pt2e``. The candidate is a graph in floating point with quantize and dequantize
+calls around its layers and weights in int8. The torch backend runs it as it is, which checks the
+numbers; with ``compile: true`` Inductor makes integer kernels of it.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from gate.core.artifact import Artifact, Format
+from gate.core.canonical import JsonValue
+from gate.core.spec import Options, TargetSpec
+from gate.models.hashing import files_sha256
+from gate.models.loading import seeded
+from gate.models.torch_runtime import engine_of, torch_settings
+from gate.quantize._pt2e_program import (
+    PROGRAM_FILE,
+    exported_graph,
+    open_program,
+    program_graph,
+    quiet_pt2e,
+    register_operators,
+    save_program,
+)
+from gate.quantize._torch_common import (
+    KEEP_FLOAT_SCHEMA,
+    calibrate,
+    resolve_kept,
+)
+from gate.quantize._torch_finetune import complete_training, fine_tune, training_schema
+from gate.quantize._torchao import torchao_unavailable, torchao_versions
+from gate.quantize.base import CalibrationBatches, QuantizeError, with_defaults
+
+if TYPE_CHECKING:
+    from torch.fx import GraphModule
+
+    from gate.models.base import LoadedModel
+
+_QAT = "qat"
+_FAILURES = (RuntimeError, ValueError, AssertionError, AttributeError, KeyError, IndexError)
+"""What torchao raises for graphs that it does not understand."""
+_LAYERS = ("conv1d", "conv2d", "conv3d", "linear", "matmul")
+_DECOMPOSED = ("addmm", "mm", "bmm", "convolution")
+
+
+class Pt2e:
+    """``X86InductorQuantizer`` over an exported program."""
+
+    name: ClassVar[str] = "pt2e"
+    accepts: ClassVar[frozenset[Format]] = frozenset({Format.TORCH_MODULE, Format.EXPORTED})
+    produces: ClassVar[Format | None] = Format.TORCH_QUANTIZED
+    needs_calibration: ClassVar[bool] = True
+    options_schema: ClassVar[Mapping[str, JsonValue]] = {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {
+            "reduce_range": {
+                "type": "boolean",
+                "default": False,
+                "description": "activations in 7 bits, so that sums of 16 bits do not saturate without VNNI",
+            },
+            "strict": {
+                "type": "boolean",
+                "default": True,
+                "description": "export by reading the code, which fusing of residual networks needs; "
+                "false runs it instead",
+            },
+            "keep_float": KEEP_FLOAT_SCHEMA,
+            _QAT: training_schema(
+                "training through simulated rounding; without it ranges are calibrated alone",
+                observers=True,
+            ),
+        },
+    }
+
+    def unavailable(self) -> str | None:
+        """Why torchao is not here, or None."""
+        return torchao_unavailable()
+
+    def versions(self) -> Mapping[str, str]:
+        """See ``Quantizer.versions``."""
+        return torchao_versions()
+
+    def quantize(
+        self,
+        model: LoadedModel,
+        calibration: CalibrationBatches | None,
+        *,
+        options: Options,
+        target: TargetSpec,
+        seed: int,
+        out_dir: Path,
+    ) -> Artifact:
+        """Export, calibrate or train, convert and write the program; see ``Quantizer.quantize``."""
+        from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e
+
+        complete = with_defaults(options, self.options_schema)
+        if _QAT in complete:
+            complete[_QAT] = complete_training(complete[_QAT], key=_QAT, observers=True)
+        path = out_dir / PROGRAM_FILE
+        with (
+            torch_settings(engine=engine_of(target.options), threads=target.threads),
+            quiet_pt2e(),
+            seeded(seed),
+        ):
+            kept = _kept(model, complete, calibration)
+            prepared = _prepared(model, complete, kept)
+            if _QAT in complete:
+                _train(prepared, model, calibration, complete[_QAT], seed)
+            else:
+                calibrate(prepared, calibration, model.spec.inputs)
+            try:
+                converted = convert_pt2e(prepared)
+            except _FAILURES as error:
+                raise QuantizeError(_told("convert", error, strict=complete["strict"])) from error
+            if not _integer_weights(converted):
+                raise QuantizeError(_nothing(converted, kept))
+            save_program(converted, model.spec.inputs, path)
+        return Artifact(
+            format=Format.TORCH_QUANTIZED,
+            path=path,
+            sha256=files_sha256([path]),
+            size_bytes=path.stat().st_size,
+            producer=self.name,
+            options=complete,
+        )
+
+    def keepable(self, model: LoadedModel, options: Options) -> tuple[str, ...]:  # noqa: ARG002
+        """Names that ``keep_float`` selects among: the paths of the modules; none of a program."""
+        if model.format is not Format.TORCH_MODULE:
+            return ()
+        return tuple(name for name, _ in model.module.named_modules() if name)
+
+    def restore(self, model: LoadedModel, artifact: Artifact, *, target: TargetSpec) -> Any:
+        """The converted program, which stands alone; see ``RestoringQuantizer.restore``."""
+        del model
+        with torch_settings(engine=engine_of(target.options), threads=target.threads):
+            return open_program(artifact.path)
+
+
+def _prepared(
+    model: LoadedModel, options: Mapping[str, JsonValue], kept: Sequence[str]
+) -> GraphModule:
+    """The exported network with observers, or with fake-quantizers that can be trained."""
+    from torchao.quantization.pt2e import allow_exported_model_train_eval
+    from torchao.quantization.pt2e.quantize_pt2e import prepare_pt2e, prepare_qat_pt2e
+
+    register_operators()
+    qat = _QAT in options
+    if model.format is Format.EXPORTED:
+        if qat:
+            raise QuantizeError(
+                "pt2e: an exported program was fixed for inference; qat needs the model as a module"
+            )
+        graph = program_graph(copy.deepcopy(model.module))
+    else:
+        module = copy.deepcopy(model.module).train(qat)
+        graph = exported_graph(module, model.spec.inputs, strict=options["strict"])
+    try:
+        if not qat:
+            return prepare_pt2e(graph, _quantizer(options, kept))
+        prepared = prepare_qat_pt2e(graph, _quantizer(options, kept, qat=True))
+    except _FAILURES as error:
+        raise QuantizeError(_told("prepare", error, strict=options["strict"])) from error
+    return allow_exported_model_train_eval(prepared)
+
+
+def _train(
+    prepared: GraphModule,
+    model: LoadedModel,
+    calibration: CalibrationBatches | None,
+    options: Mapping[str, JsonValue],
+    seed: int,
+) -> None:
+    from torchao.quantization.pt2e import disable_observer, move_exported_model_to_eval
+
+    from gate.quantize._torch_train import training_samples
+
+    fine_tune(
+        prepared,
+        model,
+        copy.deepcopy(model.module).eval(),
+        training_samples(calibration, model.spec.inputs, seed=seed),
+        options=options,
+        key=_QAT,
+        freeze_batch_norm=move_exported_model_to_eval,
+        freeze_observers=lambda module: module.apply(disable_observer),
+    )
+    move_exported_model_to_eval(prepared)
+
+
+def _kept(
+    model: LoadedModel, options: dict[str, JsonValue], calibration: CalibrationBatches | None
+) -> list[str]:
+    if not options["keep_float"]:
+        return []
+    if model.format is not Format.TORCH_MODULE:
+        raise QuantizeError(
+            "pt2e: keep_float names modules, and an exported program has none; give the model as a "
+            "module"
+        )
+    return resolve_kept(model.module, options, inputs=model.spec.inputs, calibration=calibration)
+
+
+def _quantizer(options: Mapping[str, JsonValue], kept: Sequence[str], *, qat: bool = False) -> Any:
+    from torchao.quantization.pt2e.quantizer.x86_inductor_quantizer import (
+        X86InductorQuantizer,
+        get_default_x86_inductor_quantization_config,
+    )
+
+    quantizer = X86InductorQuantizer()
+    quantizer.set_global(
+        get_default_x86_inductor_quantization_config(
+            is_qat=qat, reduce_range=options["reduce_range"]
+        )
+    )
+    for name in kept:
+        quantizer.set_module_name_qconfig(name, None)
+    return quantizer
+
+
+def _integer_weights(graph: GraphModule) -> int:
+    """Dequantize calls that read a constant: the weights that were quantized."""
+    return sum(
+        str(node.target).startswith("quantized_decomposed.dequantize")
+        and getattr(node.args[0], "op", "") == "get_attr"
+        for node in graph.graph.nodes
+    )
+
+
+def _nothing(graph: GraphModule, kept: Sequence[str]) -> str:
+    """Why nothing was quantized, from what the graph is made of."""
+    found = Counter(
+        str(node.target).removeprefix("aten.").partition(".")[0]
+        for node in graph.graph.nodes
+        if node.op == "call_function"
+    )
+    said = "nothing was quantized: X86InductorQuantizer"
+    if decomposed := [name for name in _DECOMPOSED if found[name]]:
+        return (
+            f"{said} knows convolutions and linear layers, the exported program computes by "
+            f"{', '.join(f'{found[name]} {name}' for name in decomposed)}; it was exported under "
+            "torch.no_grad(), which takes layers apart: export it with gradients enabled"
+        )
+    if layers := [name for name in _LAYERS if found[name]]:
+        numbers = ", ".join(f"{found[name]} {name}" for name in layers)
+        left = f"; kept in float: {', '.join(kept)}" if kept else ""
+        return f"{said} took none of {numbers} to integers{left}"
+    return f"{said} found no convolution and no linear layer in the exported program"
+
+
+def _told(step: str, error: Exception, *, strict: bool) -> str:
+    way_out = "" if strict else "; export with strict: true"
+    return f"PT2E cannot {step} the exported program ({type(error).__name__}: {error}){way_out}"
