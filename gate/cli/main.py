@@ -24,6 +24,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "gate.cli.localise",
         "name the layer that is at fault, save it, find what must stay in float",
     ),
+    "choose": (
+        "gate.cli.choose",
+        "run ladders and searches, and write the recipes that they come to into the spec",
+    ),
     "lint": ("gate.cli.lint", "check spec files"),
     "baseline": ("gate.cli.baseline", "update, show, diff, log, verify or prune baselines"),
     "drill": ("gate.cli.drill", "plant faults into candidates: would the specs notice?"),

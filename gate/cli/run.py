@@ -12,6 +12,7 @@ from gate.baseline.errors import BaselineError
 from gate.baseline.record import record_first
 from gate.baseline.store import BaselineStore
 from gate.cli.arguments import add_baselines, add_jobs, add_paths, add_select, shard
+from gate.cli.choices import write_choices
 from gate.cli.complain import complain
 from gate.core.case import Case, NotApplicable, Plan
 from gate.core.result import CaseResult
@@ -113,6 +114,7 @@ def run(args: argparse.Namespace) -> int:
         results = _results(planned, part, args, baselines, run_dir)
         verdicts = judged_all(results, baselines)
         recorded = [] if args.tier else _record(results, verdicts, baselines)
+        chosen = write_choices(results, run_dir)
         verdicts = with_reproductions(
             results,
             verdicts,
@@ -133,7 +135,7 @@ def run(args: argparse.Namespace) -> int:
         baselines=baselines,
         runs=[run_dir],
     )
-    for line in recorded:
+    for line in (*recorded, *chosen):
         sys.stderr.write(f"{line}\n")
     return code
 

@@ -5,6 +5,7 @@
 .gate/runs/<time>-<id>/results/<case>.json
 .gate/runs/<time>-<id>/flips/<case>.json   samples that flipped, where any did
 .gate/runs/<time>-<id>/logs/<case>.log
+.gate/runs/<time>-<id>/choices/<case>.yaml   what a ladder or search came to; its front beside it
 .gate/runs/<time>-<id>/repro/<case>/   the first bad layer of a failed case, to run by itself
 .gate/runs/latest                         the newest run
 """
@@ -190,6 +191,11 @@ def result_path(directory: Path, case_id: str) -> Path:
 def repro_path(directory: Path, case_id: str) -> Path:
     """The folder of a case's minimal reproduction."""
     return directory / "repro" / escaped(case_id)
+
+
+def choice_path(directory: Path, case_id: str) -> Path:
+    """The fragment of a spec that a case's choice comes to."""
+    return directory / "choices" / f"{escaped(case_id)}.yaml"
 
 
 def _stored(directory: Path, case: Case) -> CaseResult:
