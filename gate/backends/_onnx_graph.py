@@ -107,6 +107,11 @@ class Graph:
         """True for initializers and constants."""
         return name in self._initializers
 
+    @property
+    def constants(self) -> tuple[str, ...]:
+        """Names of the initializers and constants."""
+        return tuple(self._initializers)
+
     def dims(self, name: str) -> tuple[int, ...]:
         """Shape of a constant."""
         return tuple(self._initializers[name].dims)

@@ -15,7 +15,7 @@ from gate.backends.transform import transformed
 from gate.core.artifact import Artifact, Format
 from gate.core.canonical import JsonValue
 from gate.core.environment import Environment
-from gate.core.layer import LayerRow, TensorInfo
+from gate.core.layer import KeptFloat, LayerRow, TensorInfo
 from gate.core.spec import TargetSpec
 from gate.core.tensors import Array, TensorMap
 from gate.core.transform import parse_transforms
@@ -112,6 +112,12 @@ class OnnxRuntimeSession:
             real=self._observer(inputs).real,
         )
         return Isolation(pieces=cutter.pieces(self._named()))
+
+    def kept_float(self) -> tuple[KeptFloat, ...]:
+        """See ``TellingSession.kept_float``."""
+        from gate.backends._onnx_kept import kept
+
+        return kept(self._graph, self._folder.layers)
 
     def packed_bytes(self) -> int | None:
         """Bytes of the constants in the graph that the runtime made of the file.

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 from gate.backends.base import BackendError
 from gate.backends.isolation import IsolatingSession, Isolation
+from gate.backends.kept_float import TellingSession
 from gate.core.transform import TransformError, Transforms, apply_inputs, apply_outputs
 
 if TYPE_CHECKING:
     from gate.backends.base import Session
-    from gate.core.layer import LayerRow
+    from gate.core.layer import KeptFloat, LayerRow
     from gate.core.tensors import Array, TensorMap
 
 
@@ -52,6 +53,10 @@ class TransformedSession:
         return Isolation(
             pieces=whole.pieces, inside=lambda given: whole.inside(self._inside(given))
         )
+
+    def kept_float(self) -> tuple[KeptFloat, ...] | None:
+        """See ``TellingSession.kept_float``; None where the session does not tell."""
+        return self._session.kept_float() if isinstance(self._session, TellingSession) else None
 
     def packed_bytes(self) -> int | None:
         """See ``Session.packed_bytes``."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 IDENTICAL = "identical"
+FLOAT_WEIGHTS_KEPT = "float_weights_kept"
 NOTHING_QUANTIZED = "nothing_quantized"
 SIZE_REDUCTION = "size_reduction"
 SPEED_FOR_ACCURACY = "speed_for_accuracy"
@@ -16,6 +17,7 @@ STALE_BASELINE = "stale_baseline"
 FINDINGS: Mapping[str, str] = {
     f"numerical.{IDENTICAL}": "the candidate answers exactly as the reference",
     f"layers.{NOTHING_QUANTIZED}": "no layer is in reduced precision",
+    f"layers.{FLOAT_WEIGHTS_KEPT}": "weights lie in floating point beside those that are computed with",
     f"device.{SIZE_REDUCTION}": "the candidate is no smaller than the reference",
     f"device.{SPEED_FOR_ACCURACY}": "faster than the baseline while the accuracy fell",
     f"numerical.{STALE_BASELINE}": "an output is better than the baseline by more than its band",

@@ -119,6 +119,18 @@ class LayerMatch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KeptFloat:
+    """A weight that the candidate holds in floating point without need."""
+
+    name: str
+    size_bytes: int
+    stored: str = ""
+    """The stored weight that it equals as nearly as storage can; empty where there is none."""
+    unread: bool = False
+    """Whether nothing computes with it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LayersObserved:
     """Everything that the layers tier saw."""
 
@@ -132,3 +144,6 @@ class LayersObserved:
     """Candidate layers (other than quantize/dequantize) with no counterpart."""
     samples: int
     """Samples the layer errors were summed over."""
+    kept_float: tuple[KeptFloat, ...] | None = None
+    """Weights that the candidate keeps in floating point beside those that it computes with; None where
+    the backend does not tell."""

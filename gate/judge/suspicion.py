@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gate.core.case import Case
-from gate.core.findings import IDENTICAL, NOTHING_QUANTIZED, SIZE_REDUCTION
+from gate.core.findings import (
+    FLOAT_WEIGHTS_KEPT,
+    IDENTICAL,
+    NOTHING_QUANTIZED,
+    SIZE_REDUCTION,
+)
 from gate.core.observation import Observation
 from gate.core.status import Status, Tier
 from gate.core.verdict import Check
@@ -26,6 +31,7 @@ def suspicion(case: Case, observation: Observation) -> Iterator[Check]:
         return
     for tier, name, find in (
         (Tier.LAYERS, NOTHING_QUANTIZED, _nothing_quantized),
+        (Tier.LAYERS, FLOAT_WEIGHTS_KEPT, _float_weights_kept),
         (Tier.NUMERICAL, IDENTICAL, _identical),
         (Tier.DEVICE, SIZE_REDUCTION, _size_reduction),
     ):
@@ -56,6 +62,25 @@ def _nothing_quantized(case: Case, observation: Observation) -> Iterator[Check]:
         if not rows:
             message = "no layer is quantized: the candidate has no computing layer"
     yield rule(case, NOTHING_QUANTIZED, status, message, tier=Tier.LAYERS)
+
+
+def _float_weights_kept(case: Case, observation: Observation) -> Iterator[Check]:
+    kept = observation.layers.kept_float if observation.layers is not None else None
+    if kept is None:
+        return  # the backend does not tell
+    if not kept:
+        message = "no weight lies in float beside those that are computed with"
+        yield rule(case, FLOAT_WEIGHTS_KEPT, Status.PASS, message, tier=Tier.LAYERS)
+        return
+    size = sum(one.size_bytes for one in kept)
+    unread = [one.name for one in kept if one.unread]
+    copies = [f"{one.name} beside {one.stored}" for one in kept if not one.unread]
+    parts = [
+        f"{count(len(unread), 'weight')} that nothing reads: {names(unread)}" if unread else "",
+        f"{names(copies)}, which it equals" if copies else "",
+    ]
+    message = f"{size} B of float weights are kept: {'; '.join(filter(None, parts))}"
+    yield rule(case, FLOAT_WEIGHTS_KEPT, Status.FAIL, message, tier=Tier.LAYERS)
 
 
 def _identical(case: Case, observation: Observation) -> Iterator[Check]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from gate.backends.base import Session
+from gate.backends.kept_float import TellingSession
 from gate.core.layer import ErrorSums, LayerMatch, LayerRow, LayersObserved
 from gate.core.tensors import Array, TensorMap
 from gate.metrics.accumulate import ErrorAccumulator
@@ -71,6 +72,7 @@ def observe_layers(
         unmatched_reference=matching.unmatched_reference,
         unmatched_candidate=matching.unmatched_candidate,
         samples=samples,
+        kept_float=candidate.kept_float() if isinstance(candidate, TellingSession) else None,
     )
     return LayersSeen(layers=observed, notes=tuple(comparison.notes()))
 
