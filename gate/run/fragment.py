@@ -14,6 +14,7 @@ from gate.core.case import Case
 from gate.core.layer import LayersObserved
 from gate.core.observation import Observation
 from gate.core.status import Status, Tier
+from gate.core.task import CLASSIFICATION
 from gate.core.tensors import TensorMap
 from gate.data.base import Batch, SampleSet
 from gate.judge.comparison import Comparison
@@ -34,7 +35,6 @@ from gate.tiers.numerical import observe_numerical
 SEARCH_SAMPLES = 64
 """Evaluation samples that the search looks at; what it finds is checked on all of them."""
 LAYER_SAMPLES = 8
-_CLASSIFICATION = frozenset({"image-classification", "sequence-classification"})
 _UNCOMPARED = Comparison(baseline=None, why_not="a search looks at no baseline")
 
 
@@ -230,7 +230,7 @@ def _numerical(
         batches,
         reference=reference,
         candidate=candidate.run,
-        classification=case.model.task in _CLASSIFICATION,
+        classification=case.model.task in CLASSIFICATION,
         tick=lambda _: None,
     )
     backend: Backend = plugins.load("backends", case.target.backend)

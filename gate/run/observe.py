@@ -18,6 +18,7 @@ from gate.core.layer import LayersObserved
 from gate.core.observation import Observation
 from gate.core.spec import TargetSpec
 from gate.core.status import Tier
+from gate.core.task import CLASSIFICATION
 from gate.core.tensors import TensorMap
 from gate.data.base import SampleSet
 from gate.data.samples import open_samples
@@ -42,8 +43,9 @@ from gate.run.resources import resources, sizes_only
 from gate.run.timing import Timing
 from gate.tiers.layers import TABLE_BATCH, observe_layers
 from gate.tiers.numerical import NumericalObserved, observe_numerical
+from gate.tiers.task_custom import CustomScorer
+from gate.tiers.task_table import task_scorer
 
-CLASSIFICATION_TASKS = frozenset({"image-classification", "sequence-classification"})
 CONVERSION_SAMPLES = 8
 MUTATION_PROBES = (16, 1)
 """Batches on which a planted fault must show at all; some faults are in a batch of one alone."""
@@ -88,6 +90,8 @@ class _Run:
         self._stack = stack
         self._notes: list[str] = []
         self._flips = collector(case, pictures=job.pictures)
+        self._scorer = task_scorer(case)
+        self._custom = [CustomScorer(metric) for metric in case.metrics]
         self._backend: Backend = mutator.backend(plugins.load("backends", case.target.backend))
 
     def observe(self, machine: Machine) -> Observation:
@@ -167,6 +171,8 @@ class _Run:
             outputs=numerical.outputs,
             missing_outputs=numerical.missing_outputs,
             task=numerical.task,
+            scores=self._scorer.result() if self._scorer is not None else None,
+            custom=tuple(scorer.result() for scorer in self._custom),
             layers=layers,
             probes=probes,
             choice=choice,
@@ -272,9 +278,10 @@ class _Run:
                 evaluation.batches(case.run.batch),
                 reference=outputs,
                 candidate=candidate.run,
-                classification=case.model.task in CLASSIFICATION_TASKS,
+                classification=case.model.task in CLASSIFICATION,
                 tick=tick,
                 flips=self._flips,
+                scorers=[*filter(None, (self._scorer,)), *self._custom],
             )
 
     def _reference_key(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,17 +23,16 @@ from gate.metrics.classification import (
 )
 from gate.metrics.sketch import Sketch
 from gate.tiers.flips import FlipCollector
+from gate.tiers.task import OutputError, Scorer
 from gate.tiers.tensors import add_errors, channel_axis
+
+__all__ = ["NumericalObserved", "OutputError", "Outputs", "observe_numerical"]
 
 TOP5_CLASSES = 6
 """With fewer classes the top five say little or nothing."""
 
 Outputs = Callable[[TensorMap], TensorMap]
 """Gives one batch's outputs for its inputs; called in the order of the samples."""
-
-
-class OutputError(Exception):
-    """A reference that does not give what every later step needs; the message is for the user."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +56,7 @@ def observe_numerical(
     classification: bool,
     tick: Callable[[int], None],
     flips: FlipCollector | None = None,
+    scorers: Sequence[Scorer] = (),
 ) -> NumericalObserved:
     """Run both sides over ``batches`` and add up how they differ.
 
@@ -68,18 +68,23 @@ def observe_numerical(
         classification: whether outputs of shape (samples, classes) are logits.
         tick: called after each batch with the number of samples so far.
         flips: is shown every batch whose logits both sides have.
+        scorers: are shown every batch.
 
     Raises:
         OutputError: the reference's outputs change their names or, with labels, their number of
             classes between batches, or lack the batch axis.
-        DataError: a label outside the classes of the reference's output.
+        DataError: a label outside the classes of the reference's output, or that is no class.
     """
     seen = _Pass(classification=classification)
     for batch in batches:
         size = len(batch.indices)
         x = reference(batch.inputs)
         y = candidate(batch.inputs)
+        if classification and batch.targets is not None:
+            raise DataError("classification takes class indices as labels, whole numbers")
         seen.add(x, y, batch.labels, size)
+        for scorer in scorers:
+            scorer.add(batch, x, y)
         logits = seen.logits(x, y)
         if flips is not None and logits is not None:
             flips.add(batch, *logits)
@@ -219,6 +224,7 @@ class _Task:
         self.complete = True
         self._classes = classes
         self._bits: dict[tuple[str, int], list[str]] = {}
+        self._labels: list[int] = []
         self._top5 = classes >= TOP5_CLASSES
 
     def add(self, x: Array, y: Array | None, labels: Array) -> None:
@@ -232,6 +238,7 @@ class _Task:
                 f"labels from {labels.min()} to {labels.max()}, but the reference's output"
                 f" '{self.output}' has {self._classes} classes"
             )
+        self._labels += labels.tolist()
         self._side("reference", x, labels)
         if y is None or y.shape != x.shape:
             self.complete = False
@@ -250,6 +257,7 @@ class _Task:
             candidate_top1=self._joined("candidate", 1),
             reference_top5=self._joined("reference", 5) if self._top5 else None,
             candidate_top5=self._joined("candidate", 5) if self._top5 else None,
+            labels=tuple(self._labels),
         )
 
     def _side(self, side: str, logits: Array, labels: Array) -> None:

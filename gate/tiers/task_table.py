@@ -1,0 +1,40 @@
+"""Task -> what scores it."""
+
+from __future__ import annotations
+
+from gate.core.canonical import JsonValue
+from gate.core.case import Case
+from gate.core.spec import Options
+from gate.core.task import Task
+from gate.spec.tasks import DECODINGS
+from gate.tiers.task import TaskScorer
+from gate.tiers.task_detection import DetectionScorer
+from gate.tiers.task_images import SegmentationScorer
+from gate.tiers.task_scores import AnomalyScorer, RegressionScorer, VerificationScorer
+from gate.tiers.task_sequence import LanguageScorer, TranscriptionScorer
+
+_SCORERS: dict[str, type[TaskScorer]] = {
+    Task.DETECTION: DetectionScorer,
+    Task.TRANSCRIPTION: TranscriptionScorer,
+    Task.LANGUAGE_MODELING: LanguageScorer,
+    Task.VERIFICATION: VerificationScorer,
+    Task.ANOMALY_DETECTION: AnomalyScorer,
+    Task.REGRESSION: RegressionScorer,
+}
+
+
+def task_scorer(case: Case) -> TaskScorer | None:
+    """The scorer of a case's task; None for classification, which ``numerical`` counts itself, and
+    for tasks without one."""
+    task = case.model.task
+    if task == Task.SEGMENTATION:
+        return SegmentationScorer(decoding(task, case.model.decoding), case.data.preprocess)
+    kind = _SCORERS.get(task)
+    return kind(decoding(task, case.model.decoding)) if kind is not None else None
+
+
+def decoding(task: str, written: Options) -> dict[str, JsonValue]:
+    """What a spec says, with the defaults of the rest."""
+    properties = DECODINGS[Task(task)]["properties"]
+    defaults = {name: entry["default"] for name, entry in properties.items() if "default" in entry}
+    return {**defaults, **written}
