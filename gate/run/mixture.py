@@ -21,6 +21,8 @@ GAIN_DB = 0.05
 FRONT_STEP = 0.01
 """Gap between neighbours of the front, as a share of the uniform candidate's bytes, that is not
 looked into."""
+_PATIENCE = 8
+"""Exchanges in vain after which no more are tried; half as many as there are layers, where more."""
 
 Mixed = tuple[str, ...]
 """Layers in float, in order of execution."""
@@ -130,6 +132,8 @@ class MixtureSearch:
                 self._trace(uniform, orders)
             self._prefixes(orders)
             self._improve()
+            self._thin()  # what it frees may be spent better
+            self._exchange()
             self._thin()
         chosen = self._choose()
         return Result(
@@ -152,11 +156,8 @@ class MixtureSearch:
         limit = self._wanted.limit_bytes
         room = None if limit is None else limit - uniform.size_bytes
 
-        def noise(name: str) -> float:
-            return self._layers[name].noise or 0.0
-
-        by_worth = sorted(self._layers, key=lambda n: -noise(n) / (self._layers[n].extra_bytes + 1))
-        by_noise = sorted(self._layers, key=lambda n: -noise(n))
+        by_worth = sorted(self._layers, key=self._promise)
+        by_noise = sorted(self._layers, key=lambda name: -(self._layers[name].noise or 0.0))
         filled = [list(self._filled(order, room)) for order in (by_worth, by_noise)]
         return filled if filled[0] != filled[1] else filled[:1]
 
@@ -228,10 +229,50 @@ class MixtureSearch:
                 point = self._at((*best.kept, name))
                 if self._late:
                     return
-                better = point is not None and point.sqnr_db > best.sqnr_db + GAIN_DB
-                if point is not None and better and self._fits(point):
+                if point is not None and self._fits(point) and self._better(point, best):
                     improved = True
                     break
+
+    def _exchange(self) -> None:
+        """Put one layer in the place of another, where the bytes leave no room for both: what is seen
+        of a layer by itself may be wrong about the output. Ends after some vain attempts in a row."""
+        vain = 0
+        for best, more, less in self._pairs_to_exchange():
+            point = self._at((*(name for name in best.kept if name != less), more))
+            vain += 1
+            if self._late or vain > max(_PATIENCE, len(self._layers) // 2):
+                return
+            if point is not None and self._fits(point) and self._better(point, best):
+                vain = 0
+                self._improve()
+
+    def _pairs_to_exchange(self) -> Iterator[tuple[Point, str, str]]:
+        """The best so far, a layer outside of it and one inside that takes as much; anew after each
+        improvement."""
+        best = None
+        while best is not self._choose():
+            best = self._choose()
+            limit = self._wanted.limit_bytes
+            if limit is None or (self._wanted.demands_accuracy and self._good(best)):
+                return
+            room = limit - best.size_bytes
+            outside = sorted(
+                (name for name in self._layers if name not in best.kept), key=self._promise
+            )
+            inside = sorted(best.kept, key=self._promise, reverse=True)
+            for more in outside:
+                for less in inside:
+                    frees = room + self._layers[less].extra_bytes
+                    if best is self._choose() and room < self._layers[more].extra_bytes <= frees:
+                        yield best, more, less
+
+    def _better(self, point: Point, best: Point) -> bool:
+        return point.sqnr_db > best.sqnr_db + GAIN_DB
+
+    def _promise(self, name: str) -> float:
+        """Sorts the layers first that ought to gain most for their bytes."""
+        layer = self._layers[name]
+        return -(layer.noise or 0.0) / (layer.extra_bytes + 1)
 
     def _by_promise(self, best: Point) -> list[str]:
         limit = self._wanted.limit_bytes
@@ -241,9 +282,7 @@ class MixtureSearch:
             for name, layer in self._layers.items()
             if name not in best.kept and (room is None or layer.extra_bytes <= room)
         ]
-        return sorted(
-            left, key=lambda n: -(self._layers[n].noise or 0.0) / (self._layers[n].extra_bytes + 1)
-        )
+        return sorted(left, key=self._promise)
 
     def _thin(self) -> None:
         """Take layers back to integers that buy nothing, the dearest first."""

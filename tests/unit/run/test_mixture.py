@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from gate.run.mixture import (
+    GAIN_DB,
+    Layer,
+    Mixed,
+    MixtureSearch,
+    Point,
+    Result,
+    Wanted,
+    front,
+)
+from gate.run.sensitivity import RefusedError
+
+BYTES = 1000
+"""Of the uniform candidate."""
+NET = {
+    # noise power that the layer adds to the output, extra bytes in float
+    "stem": (4.0, 10),
+    "wide": (8.0, 900),
+    "deep": (16.0, 60),
+    "thin": (2.0, 20),
+    "still": (0.0, 30),
+    "head": (1.0, 40),
+}
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def sqnr_of(kept: Sequence[str]) -> float:
+    noise = sum(power for name, (power, _) in NET.items() if name not in kept) + 1e-3
+    return 10.0 * math.log10(1e4 / noise)
+
+
+def search(
+    *,
+    limit: int | None = None,
+    sqnr: float | None = None,
+    seconds: float = 1000.0,
+    strategy: str = "greedy",
+    seen: dict[str, float] | None = None,
+    refused: Callable[[Mixed], bool] = lambda _: False,
+) -> tuple[Result, list[Mixed], list[str]]:
+    """A search of an additive net; the second value is what was measured, in order."""
+    clock, tried, said = Clock(), [], []
+
+    def measure(kept: Mixed) -> Point:
+        clock.now += 1.0
+        tried.append(kept)
+        if refused(kept):
+            raise RefusedError("nothing is quantized")
+        value = sqnr_of(kept)
+        return Point(
+            kept=kept,
+            size_bytes=BYTES + sum(NET[name][1] for name in kept),
+            sqnr_db=value,
+            misses="" if sqnr is None or value >= sqnr else "sqnr",
+        )
+
+    layers = {
+        name: Layer(noise=seen[name] if seen else power, extra_bytes=extra)
+        for name, (power, extra) in NET.items()
+    }
+    wanted = Wanted(
+        limit_bytes=limit, demands_accuracy=sqnr is not None, strategy=strategy, seconds=seconds
+    )
+    made = MixtureSearch(measure, layers, wanted, say=said.append, clock=clock)
+    return made.run(), tried, said
+
+
+def best_of_all(limit: int) -> tuple[frozenset[str], float]:
+    """By exhaustion: the most accurate set within the bytes."""
+    sets = [
+        frozenset(name for place, name in enumerate(NET) if mask >> place & 1)
+        for mask in range(2 ** len(NET))
+    ]
+    fitting = [s for s in sets if BYTES + sum(NET[n][1] for n in s) <= limit]
+    best = max(fitting, key=lambda s: sqnr_of(list(s)))
+    return best, sqnr_of(list(best))
+
+
+@pytest.mark.parametrize("limit", [1000, 1030, 1090, 1100, 1130, 1600, 2500])
+@pytest.mark.parametrize("strategy", ["greedy", "pareto"])
+def test_the_best_that_the_bytes_allow_is_found(limit: int, strategy: str) -> None:
+    found, _, _ = search(limit=limit, strategy=strategy)
+    chosen = found.points[found.chosen]
+    assert chosen.size_bytes <= limit
+    assert chosen.sqnr_db >= best_of_all(limit)[1] - GAIN_DB
+    assert found.met
+    assert not found.out_of_time
+
+
+def test_bytes_that_buy_nothing_are_not_spent() -> None:
+    found, _, _ = search()
+    assert "still" not in found.points[found.chosen].kept
+    assert len(found.points[found.chosen].kept) == len(NET) - 1
+
+
+def test_with_a_bound_on_accuracy_the_smallest_that_holds_it_is_taken() -> None:
+    """deep, stem and thin together, 90 bytes; no smaller set reaches 30 dB."""
+    found, _, _ = search(sqnr=30.4)
+    chosen = found.points[found.chosen]
+    assert set(chosen.kept) == {"stem", "deep", "thin"}
+    assert found.met
+
+
+def test_nothing_is_tried_where_uniform_holds() -> None:
+    found, tried, _ = search(sqnr=20.0)
+    assert tried == [()]
+    assert found.met
+    assert found.points[found.chosen].kept == ()
+
+
+def test_a_budget_that_cannot_hold_is_not_met() -> None:
+    found, _, _ = search(sqnr=60.0, limit=1100)
+    assert not found.met
+    assert found.points[found.chosen].size_bytes <= 1100
+
+
+def test_the_uniform_one_may_be_too_large_already() -> None:
+    found, _, _ = search(limit=900)
+    assert not found.met
+    assert found.points[found.chosen].kept == ()
+
+
+def test_wrong_isolated_errors_are_corrected_by_measuring() -> None:
+    """One pass sees the noise of a layer, not what the layers behind make of it."""
+    wrong = {"stem": 0.1, "wide": 1.0, "deep": 0.2, "thin": 5.0, "still": 9.0, "head": 3.0}
+    found, _, _ = search(limit=1100, seen=wrong)
+    assert found.points[found.chosen].sqnr_db >= best_of_all(1100)[1] - GAIN_DB
+
+
+@pytest.mark.parametrize("seconds", [1.0, 2.0, 5.0, 8.0])
+def test_the_time_is_kept_and_said(seconds: float) -> None:
+    found, tried, _ = search(limit=1600, seconds=seconds, strategy="pareto")
+    assert len(tried) <= seconds
+    assert found.out_of_time
+    assert found.points[found.chosen].sqnr_db >= sqnr_of(())
+
+
+def test_nothing_is_measured_twice() -> None:
+    for strategy in ("greedy", "pareto"):
+        _, tried, _ = search(limit=1600, strategy=strategy)
+        assert len(tried) == len(set(tried))
+
+
+def test_a_mixture_that_cannot_be_made_is_passed_over() -> None:
+    found, tried, _ = search(refused=lambda kept: len(kept) == len(NET))
+    assert tuple(NET) in tried
+    assert 0 < len(found.points[found.chosen].kept) < len(NET)
+    assert len(found.points) < len(tried)
+
+
+def test_a_uniform_candidate_that_cannot_be_made_ends_the_search() -> None:
+    with pytest.raises(RefusedError):
+        search(refused=lambda _: True)
+
+
+def test_pareto_traces_more_of_the_front() -> None:
+    def sizes(strategy: str) -> set[int]:
+        found, _, _ = search(limit=2100, strategy=strategy)
+        return {found.points[i].size_bytes for i in front(found.points)}
+
+    assert len(sizes("pareto")) >= len(sizes("greedy"))
+    exact = {BYTES, 1010, 1070, 1090, 1130, 2030}
+    assert exact <= sizes("pareto")
+
+
+def test_the_front_is_what_nothing_beats() -> None:
+    def at(size: int, sqnr: float) -> Point:
+        return Point(kept=(), size_bytes=size, sqnr_db=sqnr, misses="")
+
+    points = [at(10, 5.0), at(8, 5.0), at(8, 4.0), at(12, 4.9), at(13, 9.0)]
+    assert front(points) == (1, 4)
