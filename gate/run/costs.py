@@ -30,6 +30,8 @@ _SAMPLE_SECONDS = 0.0005
 _ELEMENT_SECONDS = 2e-7
 # Observing every layer of a sample costs so many plain samples.
 _LAYER_FACTOR = 8.0
+# A training step costs so many plain samples for each of its own: forwards, backwards, the float model.
+_TRAINING_FACTOR = 5.0
 # Where a spec takes all samples of a source, their number is not known before it is read.
 _UNKNOWN_SAMPLES = 1000
 
@@ -59,8 +61,11 @@ def estimate(case: Case) -> float:
     sample = _SAMPLE_SECONDS + _ELEMENT_SECONDS * elements
     starts = 1.0
     passes = 2.0 * _samples(case.data.evaluation.samples)
-    if case.data.calibration is not None and needs_calibration(case.quantization.method):
-        passes += _samples(case.data.calibration.samples)
+    if case.data.calibration is not None and needs_calibration(
+        case.quantization.method, case.quantization.options
+    ):
+        epochs = case.quantization.options.get("epochs", 0)
+        passes += _samples(case.data.calibration.samples) * (1 + _TRAINING_FACTOR * epochs)
     if Tier.LAYERS in case.tiers:
         passes += _LAYER_FACTOR * case.run.layer_samples
     if Tier.DEVICE in case.tiers:

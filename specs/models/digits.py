@@ -15,6 +15,14 @@ def cnn() -> nn.Module:
     return DigitsCnn()
 
 
+def cnn_modules() -> nn.Module:
+    """The same network and the same weights, its addition as a module: torch's eager quantization sees
+    modules only."""
+    model = DigitsCnn()
+    model.residual = ResidualOfModules(16)
+    return model
+
+
 def lstm() -> nn.Module:
     """An LSTM that reads an image row by row. Input (N, 8, 8), output (N, 10)."""
     return DigitsLstm()
@@ -60,6 +68,17 @@ class Residual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.relu(self.bn(self.conv(self.first(x))) + x)
+
+
+class ResidualOfModules(Residual):
+    """The same with a module that adds."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels)
+        self.sum = nn.quantized.FloatFunctional()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.relu(self.sum.add(self.bn(self.conv(self.first(x))), x))
 
 
 class DigitsLstm(nn.Module):
