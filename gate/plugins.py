@@ -38,6 +38,7 @@ BUILTIN: dict[Kind, dict[str, Plugin]] = {
         "onnx": Plugin("gate.models.onnx:OnnxFile", "an ONNX file", "onnxruntime"),
         "exported": Plugin("gate.models.exported:Exported", "a torch.export .pt2 file", "torch"),
         "tflite": Plugin("gate.models.tflite:TfliteFile", "a LiteRT file (.tflite)", "litert"),
+        "keras": Plugin("gate.models.keras:KerasModel", "a Keras model", "tflite"),
     },
     "data": {
         "image-folder": Plugin(
@@ -66,6 +67,9 @@ BUILTIN: dict[Kind, dict[str, Plugin]] = {
         ),
         "search": Plugin(
             "gate.quantize.search:MixedSearch", "layers of another in float, within a budget"
+        ),
+        "tflite": Plugin(
+            "gate.quantize.tflite:TfliteQuantizer", "TensorFlow's LiteRT converter", "tflite"
         ),
         "torch-dynamic": Plugin(
             "gate.quantize.torch_dynamic:TorchDynamic", "torch eager dynamic int8", "torch"
@@ -126,6 +130,11 @@ BUILTIN: dict[Kind, dict[str, Plugin]] = {
         ),
         "litert": Plugin(
             "gate.backends.litert:LiteRtBackend", "LiteRT (TensorFlow Lite) on the CPU", "litert"
+        ),
+        "keras": Plugin(
+            "gate.backends.keras:KerasBackend",
+            "Keras itself, for references of that form",
+            "tflite",
         ),
     },
 }

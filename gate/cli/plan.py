@@ -113,7 +113,7 @@ def _evaluated(case: Case, past: Past | None) -> str:
 
 def _calibration(case: Case) -> str:
     spec = case.data.calibration
-    if spec is None or not needs_calibration(case.quantization.method):
+    if spec is None or not needs_calibration(case.quantization.method, case.quantization.options):
         return "-"
     return "all" if spec.samples is None else str(spec.samples)
 

@@ -64,8 +64,25 @@ def _to_module(model: LoadedModel, out_dir: Path) -> LoadedModel:  # noqa: ARG00
     )
 
 
+def _to_tflite(model: LoadedModel, out_dir: Path) -> LoadedModel:
+    from gate.models.hashing import files_sha256
+    from gate.models.keras import write_tflite
+
+    path = out_dir / f"{model.spec.id}.tflite"
+    write_tflite(model, path, mode="float32")
+    return replace(
+        model,
+        format=Format.TFLITE,
+        module=None,
+        path=path,
+        sha256=files_sha256([path]),
+        size_bytes=path.stat().st_size,
+    )
+
+
 _CONVERTERS: dict[tuple[Format, Format], Callable[[LoadedModel, Path], LoadedModel]] = {
     (Format.TORCH_MODULE, Format.ONNX): _to_onnx,
     (Format.EXPORTED, Format.ONNX): _to_onnx,
     (Format.EXPORTED, Format.TORCH_MODULE): _to_module,
+    (Format.KERAS, Format.TFLITE): _to_tflite,
 }

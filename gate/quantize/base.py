@@ -106,6 +106,15 @@ class RestoringQuantizer(Quantizer, Protocol):
 
 
 @runtime_checkable
+class CalibratingQuantizer(Protocol):
+    """A quantizer that needs calibration samples with some options only."""
+
+    def calibrates(self, options: Options) -> bool:
+        """Whether it needs them with these."""
+        ...
+
+
+@runtime_checkable
 class KeepingQuantizer(Protocol):
     """A quantizer with an option ``keep_float``: globs on the names of layers left in float."""
 

@@ -99,13 +99,13 @@ def _numbered(root: Node, path: Path) -> Iterator[tuple[Path, Node]]:
 def _calibration(spec: Spec, root: Node, pairs: list[Pair]) -> Iterator[Diagnostic]:
     if spec.data.calibration is not None:
         return
-    for quantization in dict.fromkeys(quantization.name for quantization, _ in pairs):
-        method = next(q.method for q in spec.quantizations if q.name == quantization)
-        if formats.needs_calibration(method):
+    for name in dict.fromkeys(quantization.name for quantization, _ in pairs):
+        quantization = next(q for q in spec.quantizations if q.name == name)
+        if formats.needs_calibration(quantization.method, quantization.options):
             yield _fault(
                 root,
-                ("quantizations", quantization),
-                f"{method} needs calibration samples",
+                ("quantizations", name),
+                f"{quantization.method} needs calibration samples",
                 "give data.calibration",
             )
 

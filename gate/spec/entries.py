@@ -29,19 +29,8 @@ def load_entry(entry: str) -> Callable[..., Any]:
     Raises:
         EntryError: malformed, not trusted, not importable, or no callable of that name.
     """
-    if re.fullmatch(ENTRY_PATTERN, entry) is None:
-        raise EntryError(f"expected 'package.module:callable', found '{entry}'")
+    trusted = check_entry(entry)
     name, _, attribute = entry.partition(":")
-    try:
-        trusted = trusted_modules()
-    except ProjectError as error:
-        raise EntryError(str(error)) from None
-    if not is_trusted(name, trusted):
-        file = project_root() / "pyproject.toml"
-        listed = f"[tool.gate] trusted in {file} lists {', '.join(trusted) or 'nothing'}"
-        if not file.is_file():
-            listed = f"there is no pyproject.toml at or above {file.parent}: run in the project"
-        raise EntryError(f"'{entry}': the module is not trusted; {listed}")
     found = getattr(_import(name, entry), attribute, None)
     if found is None:
         hint = did_you_mean(attribute, _public(sys.modules[name]))
@@ -54,6 +43,29 @@ def load_entry(entry: str) -> Callable[..., Any]:
             f"'{entry}' is defined in {home}, which is not trusted; wrap it in a function of {name}"
         )
     return found  # type: ignore[no-any-return] # callable() was asked above
+
+
+def check_entry(entry: str) -> tuple[str, ...]:
+    """Refuse an entry whose module is not trusted, before anything of it is imported; the trusted
+    modules otherwise.
+
+    Raises:
+        EntryError: malformed or not trusted.
+    """
+    if re.fullmatch(ENTRY_PATTERN, entry) is None:
+        raise EntryError(f"expected 'package.module:callable', found '{entry}'")
+    name = entry.partition(":")[0]
+    try:
+        trusted = trusted_modules()
+    except ProjectError as error:
+        raise EntryError(str(error)) from None
+    if not is_trusted(name, trusted):
+        file = project_root() / "pyproject.toml"
+        listed = f"[tool.gate] trusted in {file} lists {', '.join(trusted) or 'nothing'}"
+        if not file.is_file():
+            listed = f"there is no pyproject.toml at or above {file.parent}: run in the project"
+        raise EntryError(f"'{entry}': the module is not trusted; {listed}")
+    return trusted
 
 
 def is_trusted(module: str, trusted: tuple[str, ...]) -> bool:

@@ -7,13 +7,17 @@ from typing import Any
 
 from gate import plugins
 from gate.core.artifact import Format
-from gate.core.spec import ModelSpec, QuantizationSpec, TargetSpec
+from gate.core.spec import ModelSpec, Options, QuantizationSpec, TargetSpec
 from gate.spec import choosing, schema
 
 
-def needs_calibration(method: str) -> bool:
-    """True where the quantizer reads calibration samples."""
-    return bool(schema.facts("quantizers", method)["needs_calibration"])
+def needs_calibration(method: str, options: Options) -> bool:
+    """True where the quantizer reads calibration samples: always, or, where it says so by
+    ``calibrates(options)``, with these options."""
+    if schema.facts("quantizers", method)["needs_calibration"]:
+        return True
+    quantizer: Any = plugins.load("quantizers", method)
+    return hasattr(quantizer, "calibrates") and bool(quantizer.calibrates(options))
 
 
 def mismatch(model: ModelSpec, quantization: QuantizationSpec, target: TargetSpec) -> str | None:

@@ -89,6 +89,9 @@ class BackendKit:
         if reason := quantizer.unavailable():
             pytest.skip(reason)
         batches = tiny_batches()
+        if model.format not in quantizer.accepts:
+            wanted = next(f for f in (Format.TORCH_MODULE, Format.KERAS) if f in quantizer.accepts)
+            model = tiny_model(wanted, tmp_path_factory.mktemp("source"))
         made = quantizer.quantize(
             model,
             lambda: iter(batches),

@@ -22,7 +22,7 @@ from gate.core.canonical import JsonValue, canonical_json
 from gate.core.spec import TargetSpec
 from gate.core.tensors import Array
 from gate.models.base import LoadedModel
-from gate.quantize.base import QuantizeError
+from gate.quantize.base import CalibratingQuantizer, QuantizeError
 from gate.testing.checks import (
     assert_closed_object_schema,
     assert_says_why,
@@ -70,7 +70,7 @@ class QuantizerKit:
         """The tiny network in the first format that the quantizer accepts."""
         folder = tmp_path / "model"
         folder.mkdir()
-        order = [Format.TORCH_MODULE, Format.ONNX, Format.EXPORTED]
+        order = [Format.TORCH_MODULE, Format.ONNX, Format.EXPORTED, Format.KERAS]
         wanted = next(f for f in order if f in plugin.accepts)
         return tiny_model(wanted, folder, modules_only=self.modules_only)
 
@@ -190,7 +190,8 @@ class QuantizerKit:
     ) -> None:
         """Ranges of nothing quantize to nonsense; methods without calibration do not look at it."""
         batches = None if how == "none" else lambda: iter(())
-        if not plugin.needs_calibration:
+        sometimes = isinstance(plugin, CalibratingQuantizer) and plugin.calibrates(self.options)
+        if not (plugin.needs_calibration or sometimes):
             self.quantize(plugin, model, target, tmp_path / "out", calibration=batches)
             return
         with pytest.raises(QuantizeError, match="calibration"):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +16,7 @@ from gate.core.spec import InputSpec, ModelSpec, TargetSpec
 from gate.core.tensors import TensorMap
 from gate.models.base import LoadedModel
 from gate.models.conversions import convert
-from gate.models.hashing import module_bytes, module_sha256
+from gate.models.hashing import files_sha256, module_bytes, module_sha256
 
 if TYPE_CHECKING:
     from torch import nn
@@ -78,6 +80,8 @@ def tiny_model(
         spec=spec,
         module=module,
     )
+    if format in (Format.KERAS, Format.TFLITE):
+        return convert(_keras_model(spec, out_dir), format, out_dir=out_dir)
     if format is not Format.EXPORTED:
         return convert(model, format, out_dir=out_dir)
     example = (torch.from_numpy(tiny_batches()[0][INPUT]),)
@@ -87,6 +91,37 @@ def tiny_model(
     return LoadedModel(
         format=Format.EXPORTED, sha256=model.sha256, size_bytes=0, spec=spec, module=program
     )
+
+
+def _keras_model(spec: ModelSpec, out_dir: Path) -> LoadedModel:
+    """The network as a ``.keras`` file under ``out_dir``."""
+    path = out_dir / "tiny.keras"
+    path.write_bytes(_keras_file())
+    return LoadedModel(
+        format=Format.KERAS,
+        sha256=files_sha256([path]),
+        size_bytes=path.stat().st_size,
+        spec=spec,
+        path=path,
+    )
+
+
+@cache
+def _keras_file() -> bytes:
+    """Built once a process: it takes seconds."""
+    from gate.models import tensorflow
+
+    with tempfile.TemporaryDirectory(prefix="gate-tiny-") as folder:
+        weights, out = Path(folder) / "weights.npz", Path(folder) / "tiny.keras"
+        np.savez(weights, **{name: one.numpy() for name, one in tiny_module().state_dict().items()})
+        recipe = {
+            "entry": "gate.testing.tiny_keras:build",
+            "kwargs": {"weights": str(weights)},
+            "root": str(Path(__file__).parents[2]),
+            "trusted": ["gate"],
+        }
+        tensorflow.ask("save", recipe, out=str(out))
+        return out.read_bytes()
 
 
 def target_for(
