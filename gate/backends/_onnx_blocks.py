@@ -121,13 +121,16 @@ def _summary(
     scales: Array, zero_points: Array | None, *, dtype: str, middle: int, block: int, axis: int
 ) -> QParams:
     """One scale and zero point a channel out of (channel, block): those of the block with the largest
-    scale, or of the first block whose scale is no positive number."""
+    scale, or of the first block whose scale is not finite.
+
+    Scales have a sign where the kernel gives the largest weight of a block the one code that has no
+    counterpart, and are zero where all weights of a block are.
+    """
     import numpy as np
 
-    bad = ~(np.isfinite(scales) & (scales > 0))
-    chosen = np.where(
-        bad.any(axis=1), bad.argmax(axis=1), np.where(bad, -1.0, scales).argmax(axis=1)
-    )
+    bad = ~np.isfinite(scales)
+    size = np.where(bad, np.inf, np.abs(scales))
+    chosen = size.argmax(axis=1)
     rows = np.arange(len(scales))
     points: Any = np.full(len(scales), middle)
     symmetric = zero_points is None or bool((zero_points == middle).all())

@@ -26,7 +26,7 @@ class QParams:
     """Channel axis of a per-channel or per-block scheme, else None."""
     scales: tuple[float, ...]
     """One value, or one a channel; of a per-block scheme that of the channel's block with the largest
-    scale, or of its first block whose scale is no positive number."""
+    scale, or of its first block whose scale is not finite. Those may be negative, or zero."""
     zero_points: tuple[int, ...]
     """One value, or one a channel; of a per-block scheme those of the same blocks."""
     channels: int | None = None

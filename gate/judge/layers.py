@@ -84,7 +84,7 @@ def computing(rows: Iterable[LayerRow]) -> tuple[LayerRow, ...]:
 def qparams_fault(params: QParams) -> str:
     """What is wrong with quantization parameters; empty where nothing is.
 
-    Scales must be finite and positive, there must be one (or one a channel, as many as the axis is
+    Scales must be finite and positive (those of a block finite), there must be one (or one a channel, as many as the axis is
     long) of scale and zero point each, and zero points must be values of the stored type. A
     weight's axis must be that of its output channels: what a runtime makes of another one is its
     own affair (onnxruntime issues 13038 and 19694).
@@ -96,7 +96,8 @@ def _qparams_faults(params: QParams) -> Iterator[str]:
     scales, zero_points = params.scales, params.zero_points
     if not scales or len(scales) != len(zero_points):
         yield f"{len(scales)} scales beside {len(zero_points)} zero points"
-    per_channel = params.scheme.startswith(("per-channel", "per-block"))
+    by_block = params.scheme.startswith("per-block")
+    per_channel = by_block or params.scheme.startswith("per-channel")
     if per_channel and params.axis is None:
         yield "a scheme by channel without an axis"
     if per_channel and params.output_axis is not None and params.axis != params.output_axis:
@@ -105,7 +106,9 @@ def _qparams_faults(params: QParams) -> Iterator[str]:
     if wanted is not None and len(scales) != wanted:
         yield f"{len(scales)} scales for {wanted} channels"
     for index, scale in enumerate(scales):
-        if not (math.isfinite(scale) and scale > 0.0):
+        if by_block and not math.isfinite(scale):
+            yield f"scale {scale!r} in a block of channel {index} is not finite"
+        elif not by_block and not (math.isfinite(scale) and scale > 0.0):
             yield f"scale {scale!r} of channel {index} is not finite and positive"
     low, high = _integer_range(params.dtype)
     for index, zero_point in enumerate(zero_points):
