@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from gate.core.case import Case
 from gate.core.tolerance import Mode, Tolerance
 from gate.judge.wording import names
-from gate.metrics.certificate import certifies, may_certify
+from gate.metrics.certificate import certifies, counted, may_certify
 from gate.metrics.sample_size import POWER, PRIOR_PSI, samples_needed, samples_without_flips
 
 
@@ -36,7 +36,7 @@ class Certificate:
 
 def certificates(case: Case, samples: int | None) -> list[Certificate]:
     """One entry a bound that can be certified."""
-    return [_certificate(t, samples) for t in case.tolerances if may_certify(t)]
+    return [_certificate(t, samples) for t in case.tolerances if may_certify(t) and counted(t)]
 
 
 def certificate_lines(cases: Iterable[Case], samples: Callable[[Case], int | None]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -15,8 +16,9 @@ from gate.core.tolerance import Tolerance
 from gate.core.verdict import Measurement
 from gate.judge.measure import Measured
 from gate.judge.wording import count, names, shown
+from gate.metrics.intervals import DropInterval
 from gate.metrics.paired import PairedCounts, PairedVerdict, verdict
-from gate.metrics.sample_size import ALPHA_FAIL, ALPHA_PASS, POWER
+from gate.metrics.sample_size import ALPHA_FAIL, ALPHA_PASS, POWER, quantile
 
 NEW_FLIPS = "new_flips"
 _INDICES_SHOWN = 10
@@ -41,10 +43,40 @@ def certified(
     return found.status, said, decided
 
 
-def exactly(observed: PairedCounts) -> str:
+def certified_drop(
+    measurement: Measurement, found: DropInterval, tolerance: Tolerance
+) -> tuple[Status, str, Measurement]:
+    """As :func:`certified`, of a difference that counts no samples: mAP, word errors ..."""
+    status, unit = found.verdict(tolerance.value), measurement.unit
+    low, high = (shown(end, unit, digits=3) for end in (found.low, found.high))
+    if status is Status.PASS:
+        said = f"(certified: below {high} with {100 * (1.0 - ALPHA_PASS):.0f} % confidence)"
+    elif status is Status.FAIL:
+        said = f"(certified: above {low} with {100 * (1.0 - ALPHA_FAIL):.0f} % confidence)"
+    else:
+        said = (
+            f"(neither below nor above is shown): {found.refused or _more_units(found, tolerance)}"
+        )
+    if not math.isfinite(found.standard_error):
+        return status, said, measurement
+    return status, said, replace(measurement, low=found.low, high=found.high)
+
+
+def _more_units(found: DropInterval, tolerance: Tolerance) -> str:
+    """How many more images or utterances would decide, if they vary as these do."""
+    away = abs(tolerance.value - found.drop)
+    if away == 0.0:
+        return "it lies on the bound: no number of samples would decide"
+    alpha = ALPHA_PASS if found.drop < tolerance.value else ALPHA_FAIL
+    wanted = (quantile(1.0 - alpha) + quantile(POWER)) * found.standard_error / away
+    more = math.ceil(found.units * wanted**2) - found.units
+    return f"about {count(max(1, more), 'more sample')} needed for {100 * POWER:.0f} % power"
+
+
+def exactly(samples: int) -> str:
     """What is said beside the figures where the set is taken as it is; the interval stands beside
     the value."""
-    return f"(exact, on these {count(observed.samples, 'sample')})"
+    return f"(exact, on these {count(samples, 'sample')})"
 
 
 def flipped(observation: Observation) -> dict[str, Flipped]:

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from gate.core.observation import Observation, ResourcesObserved, TaskObserved, TimingObserved
 from gate.core.status import Tier
+from gate.core.task import CLASSIFICATION, CUSTOM, DROP, CustomScores
 from gate.core.verdict import Measurement
 from gate.judge.numerical import missing_samples
 from gate.judge.rounds import Against, Ratio, launched, ratio, timing_fault
+from gate.judge.tasks import TaskValues, custom_values, task_values
 from gate.metrics import timing
-from gate.metrics.catalogue import CATALOGUE
+from gate.metrics.catalogue import CATALOGUE, MetricInfo
+from gate.metrics.intervals import DropInterval
 from gate.metrics.paired import PairedCounts, counts, interval
+from gate.metrics.task_catalogue import drop_unit
 
 TIME_METRICS = frozenset({"latency_p50", "latency_p90", "latency_p99", "throughput", "load_time"})
 """Absolute times: they depend on the machine and on what else it does."""
+CLASS_SAMPLES = 10
+"""With fewer samples of a class, one flip is ten points and says nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,18 +53,21 @@ class DeviceMeasured:
     """The reference's own value of every metric that has one."""
     paired: Mapping[str, PairedCounts]
     """Metric -> the counts behind its interval, for the metrics whose bounds can be certified."""
+    drops: Mapping[str, DropInterval]
+    """Metric -> its interval, for those that are no counts of right and wrong samples."""
 
 
 def device(observation: Observation) -> DeviceMeasured:
     """Every device metric of the case."""
     groups = _groups(observation)
+    task = task_values(observation)
     measurements: list[Measurement] = []
     reference: dict[str, float] = {}
     paired: dict[str, PairedCounts] = {}
     for info in CATALOGUE:
         if info.tier is not Tier.DEVICE:
             continue
-        pair, why = _find(groups, info.name)
+        pair, why = _of_task(task, info.name) if _scored(info) else _find(groups, info.name)
         measurements.append(
             Measurement(
                 tier=info.tier,
@@ -72,7 +84,46 @@ def device(observation: Observation) -> DeviceMeasured:
             reference[info.name] = pair.reference
         if info.has_interval and pair.paired is not None:
             paired[info.name] = pair.paired
-    return DeviceMeasured(measurements=tuple(measurements), reference=reference, paired=paired)
+    drops = dict(task.intervals)
+    for scores in observation.custom:
+        own = custom_values(scores)
+        measurements += _custom(scores, own)
+        reference.update(own.reference)
+        drops.update(own.intervals)
+    return DeviceMeasured(
+        measurements=tuple(measurements), reference=reference, paired=paired, drops=drops
+    )
+
+
+def _scored(info: MetricInfo) -> bool:
+    """Whether a metric comes of the facts of a task that is no classification."""
+    return bool(info.tasks) and not info.tasks & CLASSIFICATION
+
+
+def _of_task(task: TaskValues, metric: str) -> tuple[_Pair, str]:
+    """Value, reference and interval of one metric, or why there is none."""
+    why = task.why_none or "the task has no such metric, or no value here"
+    found = task.intervals.get(metric)
+    low, high = (found.low, found.high) if found is not None else (None, None)
+    if found is not None and not math.isfinite(found.standard_error):
+        low = high = None
+    return _Pair(task.values.get(metric), task.reference.get(metric), low=low, high=high), why
+
+
+def _custom(scores: CustomScores, own: TaskValues) -> Iterator[Measurement]:
+    name = f"{CUSTOM}{scores.name}"
+    for metric, unit in ((name, scores.unit), (f"{name}{DROP}", drop_unit(scores.unit))):
+        pair, why = _of_task(own, metric)
+        yield Measurement(
+            tier=Tier.DEVICE,
+            metric=metric,
+            subject="case",
+            value=pair.candidate,
+            unit=unit,
+            low=pair.low,
+            high=pair.high,
+            why_none=why if pair.candidate is None else "",
+        )
 
 
 def _groups(observation: Observation) -> tuple[_Values, _Values, _Values]:
@@ -88,7 +139,9 @@ def _find(groups: tuple[_Values, _Values, _Values], metric: str) -> tuple[_Pair,
     if metric == "new_flips":
         why = "new flips are counted from a baseline, and there is none"
         return _Pair(None), task if isinstance(task, str) else why
-    if metric in {"top1", "top1_drop", "top5", "top5_drop"}:
+    if metric == "worst_class_drop":
+        group, why = task, f"no class has {CLASS_SAMPLES} samples, or the result is an old one"
+    elif metric in {"top1", "top1_drop", "top5", "top5_drop"}:
         group, why = task, "there are fewer than six classes"
     elif metric == "packed_size":
         group, why = resources, "the runtime does not tell the size of its packed weights"
@@ -114,7 +167,23 @@ def _task(task: TaskObserved | None, observation: Observation) -> _Values:
             return f"{len(characters)} of {n} samples have a result that is 0 or 1"
     values = dict(_accuracy("top1", task.reference_top1, task.candidate_top1, n))
     values.update(_accuracy("top5", task.reference_top5, task.candidate_top5, n))
+    values["worst_class_drop"] = _Pair(_worst_class(task))
     return values
+
+
+def _worst_class(task: TaskObserved) -> float | None:
+    """Largest fall of a class in percentage points, over the classes that are seen often enough."""
+    labels = np.asarray(task.labels)
+    if labels.size != len(task.reference_top1):
+        return None
+    change = [
+        int(before) - int(after)
+        for before, after in zip(task.reference_top1, task.candidate_top1, strict=True)
+    ]
+    falls = np.bincount(labels, weights=change)
+    sizes = np.bincount(labels)
+    seen = sizes >= CLASS_SAMPLES
+    return float((100.0 * falls[seen] / sizes[seen]).max()) if seen.any() else None
 
 
 def _accuracy(

@@ -8,22 +8,28 @@ from dataclasses import dataclass
 from gate.core.case import Case
 from gate.core.findings import SPEED_FOR_ACCURACY, STALE_BASELINE
 from gate.core.status import Status, Tier
-from gate.core.tolerance import Anchor
+from gate.core.tolerance import Anchor, Op
 from gate.core.verdict import Check
 from gate.judge.comparison import Comparison
 from gate.judge.device import TIME_METRICS
 from gate.judge.measure import Measured
 from gate.judge.soundness import demanded, rule
 from gate.judge.wording import names, shown
-from gate.metrics.catalogue import BY_NAME, Direction
+from gate.metrics.catalogue import CATALOGUE, Direction
 
 FASTER = 1.25
 """Growth of the speed-up that noise does not explain: about ten standard deviations between launches."""
 LESS_ACCURATE_PP = 0.5
 """Percentage points of accuracy below the baseline that other rounding does not explain."""
 
-_ACCURACY = ("top1", "top5")
-_ACCURACY_RULES = frozenset({"top1", "top1_drop", "top5", "top5_drop", "top1_agreement"})
+_ACCURACY = tuple(
+    info
+    for info in CATALOGUE
+    if info.tier is Tier.DEVICE and info.unit == "%" and info.has_reference
+)
+_ACCURACY_RULES = frozenset(
+    info.name for info in CATALOGUE if info.tasks or info.has_interval or info in _ACCURACY
+) | {"top1_agreement"}
 NOISY_METRICS = TIME_METRICS | {"speedup", "latency_ratio", "slowdown", "peak_memory"}
 """Metrics that two runs of the same thing do not agree in: being better proves nothing."""
 
@@ -71,7 +77,7 @@ def _too_good(check: Check) -> _Better | None:
         return None
     if check.baseline is None or check.bound is None:
         return None
-    lower = BY_NAME[tolerance.tier, tolerance.metric].direction is Direction.LOWER
+    lower = tolerance.op in (Op.LT, Op.LE)  # the grammar allows no bound on the other side
     band = abs(check.bound - check.baseline)
     gain = check.baseline - measurement.value if lower else measurement.value - check.baseline
     if not 0.0 < band < gain:
@@ -109,11 +115,14 @@ def _speed_for_accuracy(
 
 
 def _losses(measured: Measured, comparison: Comparison, checks: Iterable[Check]) -> Iterator[str]:
-    for metric in _ACCURACY:
-        then = comparison.value(Tier.DEVICE, metric, "case")
-        now = next((m.value for m in measured.of(Tier.DEVICE, metric)), None)
-        if then is not None and now is not None and then - now > LESS_ACCURATE_PP:
-            yield f"{metric} {shown(then, '%')} -> {shown(now, '%')}"
+    for info in _ACCURACY:
+        then = comparison.value(Tier.DEVICE, info.name, "case")
+        now = next((m.value for m in measured.of(Tier.DEVICE, info.name)), None)
+        if then is None or now is None:
+            continue
+        loss = now - then if info.direction is Direction.LOWER else then - now
+        if loss > LESS_ACCURATE_PP:
+            yield f"{info.name} {shown(then, '%')} -> {shown(now, '%')}"
     failed = [c for c in checks if c.status is Status.FAIL and c.rule in _ACCURACY_RULES]
     for name in dict.fromkeys(f"{c.tier}.{c.rule}" for c in failed):
         yield f"{name} is out of its bound"

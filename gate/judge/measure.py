@@ -13,6 +13,7 @@ from gate.judge.device import device
 from gate.judge.layers import computing, execution_order, layers
 from gate.judge.numerical import numerical
 from gate.judge.wording import names
+from gate.metrics.intervals import DropInterval
 from gate.metrics.paired import PairedCounts
 
 
@@ -28,6 +29,8 @@ class Measured:
     """Names of the layers in order of execution."""
     paired: Mapping[str, PairedCounts] = field(default_factory=dict)
     """Device metric -> the counts behind its interval."""
+    drops: Mapping[str, DropInterval] = field(default_factory=dict)
+    """Device metric -> its interval, where it is no count of right and wrong samples."""
 
     def of(self, tier: Tier, metric: str) -> tuple[Measurement, ...]:
         """Measurements of one metric; empty where its tier was not observed."""
@@ -64,6 +67,7 @@ def measure(observation: Observation, *, with_layers: bool = True) -> Measured:
         },
         layer_order=order,
         paired=on_device.paired,
+        drops=on_device.drops,
     )
 
 

@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 from gate.core.status import Status
 from gate.core.tolerance import Anchor, Op, Tolerance
 from gate.core.verdict import Check, Measurement
-from gate.judge.accuracy import NEW_FLIPS, certified, exactly
+from gate.judge.accuracy import NEW_FLIPS, certified, certified_drop, exactly
 from gate.judge.comparison import REFERENCE_SUBJECT, Comparison
 from gate.judge.device import TIME_METRICS
 from gate.judge.measure import Measured
@@ -109,12 +109,8 @@ def _judge(
     message = compared(value, tolerance.op, bound.value, measurement.unit)
     if bound.remark:
         message += f" ({bound.remark})"
-    observed = measured.paired.get(tolerance.metric)
-    if observed is not None and certifies(tolerance, observed.samples):
-        status, said, measurement = certified(measurement, observed, tolerance)
-        message += f" {said}"
-    elif observed is not None and may_certify(tolerance):
-        message += f" {exactly(observed)}"
+    status, said, measurement = _in_general(tolerance, measurement, measured, status)
+    message += said
     if status is Status.FAIL and measurement.detail:
         message += f": {measurement.detail}"
     absolute_time = tolerance.anchor is Anchor.ABSOLUTE and tolerance.metric in TIME_METRICS
@@ -125,6 +121,25 @@ def _judge(
             status = Status.SKIPPED
             message += "; an absolute time binds on a dedicated target only"
     return _check(tolerance, subject, status, message, measurement=measurement, bound=bound)
+
+
+def _in_general(
+    tolerance: Tolerance, measurement: Measurement, measured: Measured, status: Status
+) -> tuple[Status, str, Measurement]:
+    """What the interval says of a bound on a drop, beside ``status``, which is that of the value."""
+    observed = measured.paired.get(tolerance.metric)
+    found = measured.drops.get(tolerance.metric)
+    if (observed is None and found is None) or not may_certify(tolerance):
+        return status, "", measurement
+    samples = observed.samples if observed is not None else found.units if found is not None else 0
+    if not certifies(tolerance, samples):
+        return status, f" {exactly(samples)}", measurement
+    said = ""
+    if observed is not None:
+        status, said, measurement = certified(measurement, observed, tolerance)
+    elif found is not None:
+        status, said, measurement = certified_drop(measurement, found, tolerance)
+    return status, f" {said}", measurement
 
 
 def _bound(

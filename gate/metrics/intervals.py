@@ -15,17 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from gate.core.status import Status
-from gate.metrics.sample_size import ALPHA_FAIL, ALPHA_PASS
+from gate.metrics.sample_size import ALPHA_FAIL, ALPHA_PASS, MIN_CLUSTERS, MIN_IMAGES
 from gate.metrics.student_t import t_quantile
 
 Floats = npt.NDArray[np.float64]
 Weights = npt.NDArray[np.float64]
 """How often each image is drawn in a resample: whole numbers, (images,)."""
 
-MIN_IMAGES = 300
-"""With fewer the bootstrap of a mean of ranks is too narrow to certify anything."""
-MIN_CLUSTERS = 20
-"""With fewer speakers the variance between them is hardly known."""
 REPLICATES = 1000
 
 
@@ -43,6 +39,8 @@ class DropInterval:
     """The drop is below this at level 1 - alpha_pass."""
     refused: str = ""
     """Why no certificate can be given on it, however narrow it is; empty where it can."""
+    units: int = 0
+    """How many independent units it was taken over: images, utterances, samples ..."""
 
     def verdict(self, margin: float) -> Status:
         """PASS: the drop is below ``margin``; FAIL: above; INCONCLUSIVE: neither is shown, or there
@@ -93,7 +91,7 @@ def clustered_ratio_drop(
         else ""
     )
     skew = _skewness(residuals) / (6.0 * clusters**0.5)
-    return _t_interval(drop, variance**0.5, clusters - 1.0, refused, skew=skew)
+    return _t_interval(drop, variance**0.5, clusters - 1.0, refused, clusters, skew=skew)
 
 
 def bootstrap_drop(
@@ -163,7 +161,7 @@ def bootstrap_drops(
         raise ValueError("the statistic is not finite on every resample")
     refused = f"{images} {noun}, a certificate takes {least}" if images < least else ""
     return tuple(
-        _t_interval(float(drop), float(error), images - 1.0, refused)
+        _t_interval(float(drop), float(error), images - 1.0, refused, images)
         for drop, error in zip(measured, found.std(axis=0, ddof=1), strict=True)
     )
 
@@ -249,11 +247,12 @@ def auc_drop(
     freedom = _satterthwaite((up_variance, positives - 1.0), (down_variance, negatives - 1.0))
     fewer = min(positives, negatives)
     refused = f"{fewer} samples of one label, a certificate takes 30" if fewer < 30 else ""
-    return _t_interval(areas[0] - areas[1], (up_variance + down_variance) ** 0.5, freedom, refused)
+    error = (up_variance + down_variance) ** 0.5
+    return _t_interval(areas[0] - areas[1], error, freedom, refused, truth.size)
 
 
 def _t_interval(
-    drop: float, error: float, freedom: float, refused: str, *, skew: float = 0.0
+    drop: float, error: float, freedom: float, refused: str, units: int, *, skew: float = 0.0
 ) -> DropInterval:
     below, above = t_quantile(1.0 - ALPHA_FAIL, freedom), t_quantile(1.0 - ALPHA_PASS, freedom)
     below += max(0.0, -skew * (2.0 * below * below + 1.0))
@@ -265,6 +264,7 @@ def _t_interval(
         low=drop - below * error,
         high=drop + above * error,
         refused=refused or ("no difference at all was seen" if error == 0.0 else ""),
+        units=units,
     )
 
 

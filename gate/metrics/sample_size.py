@@ -21,6 +21,10 @@ NUISANCE_ERROR = 1e-4
 """Part of alpha that the exact probability spends on not knowing the share of flips."""
 PRIOR_PSI = (0.02, 0.05)
 """Shares of flips to plan with before anything was measured: good and middling int8 networks."""
+MIN_IMAGES = 300
+"""With fewer the bootstrap of a mean of ranks is too narrow to certify anything."""
+MIN_CLUSTERS = 20
+"""With fewer utterances or speakers the variance between them is hardly known."""
 LARGEST = 10**8
 """Beyond this many samples the honest answer is that there is no such number."""
 

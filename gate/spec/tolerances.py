@@ -124,7 +124,9 @@ class TolerancesReader:
             self._report(
                 bound,
                 bound_path,
-                "only an upper bound between 0 and 100 pp can be certified",
+                "only an upper bound between 0 and 100 pp can be certified"
+                if info.unit == "pp"
+                else "only an upper bound above 0 can be certified",
                 "mode: exact compares the measured drop, also with the baseline's",
             )
             return
