@@ -89,10 +89,11 @@ def _launch_fault(timing: TimingObserved) -> str:
 
 def launch_sets(timing: TimingObserved, against: Against, *, threads: int) -> Sets | None:
     """The rounds as launches, A the other model and B the candidate; None where the other did not
-    run or the clock stood still in a round.
+    run.
 
     Against the reference the clock is CPU time at one thread and wall time at several: two models
-    that are parallel to different degrees differ less, or more, in time than in work.
+    that are parallel to different degrees differ less, or more, in time than in work. It is wall
+    time too where the clock of CPU time is so coarse that it stood still during a round.
     """
     base = against is Against.BASE
     wall = timing.base_wall_ns if base else timing.reference_wall_ns
@@ -100,7 +101,7 @@ def launch_sets(timing: TimingObserved, against: Against, *, threads: int) -> Se
     if not wall:
         return None
     own_cpu = timing.candidate_cpu_ns
-    if threads > 1 and not base:
+    if (threads > 1 and not base) or _stood_still(timing.runs_per_round, cpu, own_cpu):
         cpu, own_cpu = wall, timing.candidate_wall_ns
     number = np.asarray(timing.launch or (0,) * len(wall))
     columns = [np.asarray(v, float) for v in (cpu, own_cpu, wall, timing.candidate_wall_ns)]
@@ -109,14 +110,17 @@ def launch_sets(timing: TimingObserved, against: Against, *, threads: int) -> Se
         a_cpu, b_cpu, a_wall, b_wall = (
             column[number == index].reshape(-1, timing.runs_per_round) for column in columns
         )
-        if not (a_cpu.sum(axis=1).all() and b_cpu.sum(axis=1).all()):
-            return None
         launches[index] = Launch(a_cpu=a_cpu, b_cpu=b_cpu, a_wall=a_wall, b_wall=b_wall)
     border = math.inf if timing.confirming_from is None else timing.confirming_from
     return Sets(
         first=tuple(launch for index, launch in launches.items() if index < border),
         second=tuple(launch for index, launch in launches.items() if index >= border),
     )
+
+
+def _stood_still(runs_per_round: int, *clocks: Sequence[int]) -> bool:
+    rounds = (np.asarray(clock).reshape(-1, runs_per_round).sum(axis=1) for clock in clocks)
+    return not all(one.all() for one in rounds)
 
 
 def ratio(observation: Observation, against: Against) -> Ratio | None:

@@ -114,6 +114,19 @@ def check(
     return found
 
 
+@pytest.mark.parametrize(("candidate", "status"), [(1.0, Status.PASS), (1.2, Status.FAIL)])
+def test_where_the_clock_of_cpu_time_is_coarser_than_a_run_wall_time_decides(
+    candidate: float, status: Status
+) -> None:
+    timing = rounds(candidate, base=1.0, launches=4)
+    still = (0,) * len(timing.base_cpu_ns)
+    for ticks in (still, (0, 0, *timing.base_cpu_ns[2:])):
+        coarse = replace(timing, base_cpu_ns=ticks, candidate_cpu_ns=still)
+        found = check(FIVE, coarse, latency_p50=1e-3)
+        assert found.status is status
+        assert "against the baseline's artifact" in found.message
+
+
 @pytest.mark.parametrize(
     ("candidate", "status"),
     [(1.0, Status.PASS), (0.9, Status.PASS), (1.05, Status.FAIL), (1.2, Status.FAIL)],

@@ -98,6 +98,15 @@ def test_a_model_that_depends_on_how_it_is_asked_is_no_fault_of_its_quantization
     assert "the reference itself" in own.message
 
 
+def test_a_reference_that_barely_depends_on_how_it_is_asked_excuses_no_candidate() -> None:
+    hardly = X + 0.16 * RNG.normal(size=X.shape).astype(np.float32)
+    itself = build.sums(X, hardly)
+    assert judged(seen("batch", hardly, own={"output": itself})).status is Status.SKIPPED
+    far = judged(seen("batch", FAR, own={"output": itself}))
+    assert far.status is Status.FAIL
+    assert "far more than the reference" in far.message
+
+
 def test_every_probe_has_usual_bounds() -> None:
     for info in PROBES.values():
         assert info.summary
