@@ -34,7 +34,8 @@ class _Problem:
     weight: Tensor
     scales: Tensor
     """(g, o, 1)"""
-    limits: tuple[int, int]
+    zero_points: Tensor
+    """(g, o, 1)"""
     bias: Tensor
     """(g, o)"""
     relu: bool
@@ -48,8 +49,15 @@ class _Problem:
         wanted = self.output(self.weight, self.rows)
         return (self.output(weight, self.rows) - wanted).square().sum(dim=0)
 
-    def stored(self, up: Tensor) -> Tensor:
-        return (torch.floor(self.weight / self.scales) + up).clamp(*self.limits)
+    def steps(self, up: Tensor) -> Tensor:
+        """Weights in units of their scales, each rounded down and up by so much."""
+        return self._limited(torch.floor(self.weight / self.scales) + up)
+
+    def nearest(self) -> Tensor:
+        return self._limited(torch.round(self.weight / self.scales))
+
+    def _limited(self, steps: Tensor) -> Tensor:
+        return torch.maximum(torch.minimum(steps, 127 - self.zero_points), -128 - self.zero_points)
 
 
 def round_learned(layers: Sequence[Correctable], *, iterations: int, seed: int) -> None:
@@ -63,10 +71,11 @@ def round_learned(layers: Sequence[Correctable], *, iterations: int, seed: int) 
         weight, bias = layer.quantized.weight(), layer.quantized.bias()
         problem = _problem(layer, weight)
         learned = _learn(problem, iterations, generator)
-        nearest = torch.round(problem.weight / problem.scales).clamp(*problem.limits)
+        nearest = problem.nearest()
         better = problem.errors(learned * problem.scales) < problem.errors(nearest * problem.scales)
-        chosen = torch.where(better.unsqueeze(-1), learned, nearest).reshape(weight.shape)
-        layer.quantized.set_weight_bias(_with_integers(weight, chosen), bias)
+        chosen = torch.where(better.unsqueeze(-1), learned, nearest) + problem.zero_points
+        integers = chosen.reshape(weight.shape).to(torch.int8)
+        layer.quantized.set_weight_bias(_with_integers(weight, integers), bias)
 
 
 def _problem(layer: Correctable, weight: Tensor) -> _Problem:
@@ -74,17 +83,18 @@ def _problem(layer: Correctable, weight: Tensor) -> _Problem:
     groups, inner = rows.shape[1:]
     float_layer = layer.observed.layer
     shape = (groups, weight.shape[0] // groups, 1)
-    scales = (
-        weight.q_per_channel_scales().to(torch.float32).reshape(shape)
-        if weight.qscheme() in (torch.per_channel_affine, torch.per_channel_symmetric)
-        else torch.full(shape, weight.q_scale())
-    )
+    if _by_channel(weight):
+        scales = weight.q_per_channel_scales().to(torch.float32).reshape(shape)
+        zero_points = weight.q_per_channel_zero_points().to(torch.float32).reshape(shape)
+    else:
+        scales = torch.full(shape, weight.q_scale())
+        zero_points = torch.full(shape, float(weight.q_zero_point()))
     bias = float_layer.bias
     return _Problem(
         rows=rows,
         weight=float_layer.weight.detach().reshape(groups, -1, inner),
         scales=scales,
-        limits=(-128, 127),
+        zero_points=zero_points,
         bias=(bias.detach() if bias is not None else torch.zeros(len(weight))).reshape(shape[:2]),
         relu=layer.observed.relu,
     )
@@ -97,7 +107,7 @@ def _learn(problem: _Problem, iterations: int, generator: torch.Generator) -> Te
     soft = start.clone().requires_grad_()
     optimiser = torch.optim.Adam([soft], lr=_LEARNING_RATE)
     wanted = problem.output(problem.weight, problem.rows)
-    nearest = torch.round(problem.weight / problem.scales).clamp(*problem.limits)
+    nearest = problem.nearest()
     unit = problem.errors(nearest * problem.scales).sum() / len(problem.rows)
     if not float(unit):
         return nearest
@@ -105,7 +115,7 @@ def _learn(problem: _Problem, iterations: int, generator: torch.Generator) -> Te
     for step in range(iterations):
         chosen = torch.randint(len(problem.rows), (_BATCH,), generator=generator)
         up = (torch.sigmoid(soft) * (high - low) + low).clamp(0, 1)
-        made = problem.output(problem.stored(up) * problem.scales, problem.rows[chosen])
+        made = problem.output(problem.steps(up) * problem.scales, problem.rows[chosen])
         loss = (made - wanted[chosen]).square().sum() / (len(chosen) * unit)
         if step >= warm:
             share = (step - warm) / max(iterations - warm, 1)
@@ -115,13 +125,16 @@ def _learn(problem: _Problem, iterations: int, generator: torch.Generator) -> Te
         loss.backward()
         optimiser.step()
     up = (torch.sigmoid(soft.detach()) * (high - low) + low).clamp(0, 1)
-    return problem.stored(torch.round(up))
+    return problem.steps(torch.round(up))
 
 
-def _with_integers(weight: Tensor, stored: Tensor) -> Tensor:
+def _by_channel(weight: Tensor) -> bool:
+    return weight.qscheme() in (torch.per_channel_affine, torch.per_channel_symmetric)
+
+
+def _with_integers(weight: Tensor, integers: Tensor) -> Tensor:
     """A quantized tensor as ``weight`` with other integers."""
-    integers = stored.to(torch.int8)
-    if weight.qscheme() in (torch.per_channel_affine, torch.per_channel_symmetric):
+    if _by_channel(weight):
         return torch._make_per_channel_quantized_tensor(
             integers,
             weight.q_per_channel_scales(),

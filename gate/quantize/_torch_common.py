@@ -92,14 +92,22 @@ def calibrate(
     """Run every calibration batch through a prepared module.
 
     Raises:
-        QuantizeError: there is no calibration sample.
+        QuantizeError: there is no calibration sample, or the model does not take it.
     """
     import torch
 
     seen = 0
     with torch.no_grad():
         for batch in batches() if batches is not None else ():
-            module(*positional(batch, inputs))
+            given = positional(batch, inputs)
+            try:
+                module(*given)
+            except (RuntimeError, TypeError, ValueError, IndexError) as error:
+                shapes = ", ".join(str(list(tensor.shape)) for tensor in given)
+                first = str(error).strip().split("\n", 1)[0]
+                raise QuantizeError(
+                    f"the model does not run on calibration samples of shape {shapes}: {first}"
+                ) from error
             seen += 1
     if not seen:
         raise QuantizeError("there are no calibration samples: give data.calibration in the spec")

@@ -96,11 +96,18 @@ def _weight(options: Mapping[str, JsonValue]) -> Any:
 
     from gate.quantize._torch_observers import MseWeightObserver
 
-    by_channel = options["weights"] == "int8/per-channel"
+    by_channel = options["weights"].startswith("int8/per-channel")
+    affine = options["weights"].endswith("/affine")
     observer: Any = PerChannelMinMaxObserver if by_channel else MinMaxObserver
     if options["weight_observer"] == "mse":
         observer = MseWeightObserver
-    scheme = torch.per_channel_symmetric if by_channel else torch.per_tensor_symmetric
+    schemes = {
+        (True, False): torch.per_channel_symmetric,
+        (True, True): torch.per_channel_affine,
+        (False, False): torch.per_tensor_symmetric,
+        (False, True): torch.per_tensor_affine,
+    }
+    scheme = schemes[by_channel, affine]
     return observer.with_args(dtype=torch.qint8, qscheme=scheme)
 
 

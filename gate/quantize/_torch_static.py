@@ -35,9 +35,15 @@ STATIC_PROPERTIES: Mapping[str, JsonValue] = {
         "description": "share of the values that a range keeps (observer: percentile)",
     },
     "weights": {
-        "enum": ["int8/per-channel", "int8/per-tensor"],
+        "enum": [
+            "int8/per-channel",
+            "int8/per-tensor",
+            "int8/per-channel/affine",
+            "int8/per-tensor/affine",
+        ],
         "default": "int8/per-channel",
-        "description": "symmetric, scales by output channel or for the whole tensor",
+        "description": "scales by output channel or for the whole tensor; symmetric unless it says affine, "
+        "which the engine onednn has no kernels for",
     },
     "weight_observer": {
         "enum": ["minmax", "mse"],
@@ -93,6 +99,14 @@ def completed(
             "torch cannot reduce the range of symmetric activations: drop reduce_range, or use "
             "activations: quint8/affine"
         )
+    if complete["weights"].endswith("/affine"):
+        if complete["engine"] == "onednn":
+            raise QuantizeError(
+                "the engine onednn has no kernels for affine weights: use another engine, or weights: "
+                f"{complete['weights'].removesuffix('/affine')}"
+            )
+        if complete["weight_observer"] == "mse":
+            raise QuantizeError("weight_observer: mse looks for symmetric scales; use minmax")
     return complete
 
 

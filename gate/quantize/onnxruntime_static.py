@@ -16,6 +16,7 @@ from gate.quantize.base import CalibrationBatches, QuantizeError, with_defaults
 if TYPE_CHECKING:
     from gate.models.base import LoadedModel
 
+_SIXTEEN_BITS = frozenset({"int16", "uint16"})
 _METHODS = {"minmax": "MinMax", "entropy": "Entropy", "percentile": "Percentile"}
 
 
@@ -41,9 +42,10 @@ class OnnxRuntimeStatic:
                 "description": "Type and granularity of the weights.",
             },
             "activations": {
-                "enum": ["uint8", "int8"],
+                "enum": ["uint8", "int8", "uint16", "int16"],
                 "default": "uint8",
-                "description": "Type of the activations; int8 is slow on x86.",
+                "description": "Type of the activations; int8 is slow on x86; with 16 bits the weights are "
+                "stored in 8 and ONNX Runtime's CPU kernels compute in floating point.",
             },
             "calibrate": {
                 "enum": list(_METHODS),
@@ -98,8 +100,13 @@ class OnnxRuntimeStatic:
         from onnxruntime.quantization import quantize_static
 
         chosen = with_defaults(options, self.options_schema)
-        if chosen["activations"] == "int8" and str(chosen["weights"]).startswith("uint8"):
-            raise QuantizeError("int8 activations with uint8 weights: no kernel exists for this")
+        if chosen["activations"] in ("int8", "int16") and str(chosen["weights"]).startswith("uint8"):
+            raise QuantizeError(f"{chosen['activations']} activations with uint8 weights: no kernel exists for this")
+        if chosen["activations"] in _SIXTEEN_BITS and chosen["format"] != "QDQ":
+            raise QuantizeError(
+                f"{chosen['activations']} activations: no {chosen['format']} kernel has them; use "
+                "format: QDQ"
+            )
         if calibration is None:
             raise QuantizeError("static quantization needs calibration samples; there is none")
         with _onnx.workspace() as folder:
@@ -176,7 +183,12 @@ def _arguments(chosen: Mapping[str, JsonValue]) -> dict[str, Any]:
     """Keyword arguments of ``quantize_static``."""
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType
 
-    kinds = {"int8": QuantType.QInt8, "uint8": QuantType.QUInt8}
+    kinds = {
+        "int8": QuantType.QInt8,
+        "uint8": QuantType.QUInt8,
+        "int16": QuantType.QInt16,
+        "uint16": QuantType.QUInt16,
+    }
     weight, granularity = chosen["weights"].split("/")
     percentile = chosen["calibrate"] == "percentile"
     return {
