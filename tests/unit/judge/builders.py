@@ -144,6 +144,8 @@ def row(name: str, *, quantized: bool = True, shape: tuple[int, ...] = (4, 8)) -
         params=64,
         params_quantized=64 if quantized else 0,
         macs=64,
+        groups_of_four=16,
+        groups_sparse=4,
         capture=name,
     )
 
