@@ -16,7 +16,6 @@ from gate.judge.accuracy import flipped
 from gate.judge.comparison import REFERENCE_SUBJECT
 from gate.judge.contract import baseline_layer
 from gate.judge.measure import Measured, measure
-from gate.metrics.catalogue import BY_NAME
 
 UNKNOWN = "unknown"
 _AGAINST_THE_BASELINE = frozenset({"slowdown"})
@@ -76,7 +75,7 @@ def _values(measured: Measured) -> Iterator[BaselineValue]:
             metric=metric,
             subject=REFERENCE_SUBJECT,
             value=value,
-            unit=BY_NAME[tier, metric].unit,
+            unit=measured.of(tier, metric)[0].unit,
         )
 
 

@@ -53,7 +53,7 @@ def calibration_one_class(recipe: Recipe, rng: Rng) -> Recipe:
     """Samples of one class alone."""
     found = _samples(recipe)
     labels = {index: found.dataset.label(index) for index in found.indices}
-    classes = sorted({label for label in labels.values() if label is not None})
+    classes = sorted({label for label in labels.values() if isinstance(label, int)})
     if len(classes) < 2:
         raise NotHere("the calibration samples have no two classes")
     kept = int(rng.choice(classes))

@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 
 from gate.core.case import Case, NotApplicable, Plan
 from gate.core.status import Tier
+from gate.core.task import CUSTOM
 from gate.drill.base import Fault
 from gate.drill.catalogue import FAULTS
 from gate.drill.mutator import FACTORY
@@ -17,7 +18,9 @@ from gate.run.mutation import Mutation
 MARK = "!"
 """Between a case's id and the name of the fault, in the id of a mutated run."""
 
-UNTIMED = frozenset({"top1", "top5", "top1_drop", "top5_drop", "new_flips", "size", "size_ratio"})
+UNTIMED = frozenset(
+    {"top1", "top5", "top1_drop", "top5_drop", "new_flips", "size", "size_ratio"}
+) | {info.name for info in CATALOGUE if info.tasks}
 """Device metrics that need neither a clock nor a process of their own."""
 TIMED = frozenset(
     info.name for info in CATALOGUE if info.tier is Tier.DEVICE and info.name not in UNTIMED
@@ -77,8 +80,14 @@ def drillable(planned: Plan, *, samples: int | None) -> Plan:
             reason = "is expected to fail, so a failure would not tell that a fault was noticed"
             left_out.append(NotApplicable(id=case.id, reason=reason))
         else:
-            cases.append(reduced(case, samples))
+            cases.append(reduced(_without_custom(case), samples))
     return Plan(cases=tuple(cases), not_applicable=tuple(left_out))
+
+
+def _without_custom(case: Case) -> Case:
+    """The case without metrics of the user's own: nothing is known of them to tune a bound by."""
+    kept = tuple(t for t in case.tolerances if not t.metric.startswith(CUSTOM))
+    return replace(case, tolerances=kept, metrics=())
 
 
 def reduced(case: Case, samples: int | None) -> Case:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gate.core.tensors import Array
-from gate.data.base import Dataset, SampleSet
+from gate.data.base import Dataset, SampleSet, Truth
 from gate.data.samples import ChosenSamples
 from gate.drill.base import NotHere
 
@@ -66,7 +66,7 @@ class ChangedDataset:
         sample = self._inner.raw(index)
         return sample if self._raw is None else self._raw(index, sample)
 
-    def label(self, index: int) -> int | None:
+    def label(self, index: int) -> Truth | None:
         """See ``Dataset.label``."""
         return self._labels.get(index, self._inner.label(index))
 
@@ -173,9 +173,9 @@ def _colour_axis(sample: Any) -> int:
 
 def _labels(samples: ChosenSamples) -> dict[int, int]:
     found = {index: samples.dataset.label(index) for index in samples.indices}
-    known = {index: label for index, label in found.items() if label is not None}
+    known = {index: label for index, label in found.items() if isinstance(label, int)}
     if not known:
-        raise NotHere("the samples have no labels")
+        raise NotHere("the samples have no labels that are whole numbers")
     return known
 
 
