@@ -66,9 +66,12 @@ def _prepared_fx(
     from torch.fx.proxy import TraceError
 
     try:
-        return prepare_qat_fx(
-            copy.deepcopy(module).train(), qat_mapping(options, kept), example_inputs(inputs)
+        # Traced in evaluation mode: tracing writes down what the model's own code makes of `training`,
+        # and a stochastic depth or a second head that is active then would be so for ever.
+        traced: nn.Module = prepare_qat_fx(
+            copy.deepcopy(module).eval(), qat_mapping(options, kept), example_inputs(inputs)
         )
+        return traced.train()
     except TraceError as error:
         raise QuantizeError(
             f"torch FX cannot trace the model ({error}); control flow on tensor values must go, or use "

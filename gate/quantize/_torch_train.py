@@ -251,6 +251,11 @@ def _distance(
 
     with torch.no_grad():
         wanted = name_outputs(teacher(*given))
+    if set(outputs) != set(wanted):
+        raise QuantizeError(
+            f"the model gives {', '.join(outputs)} in training mode and {', '.join(wanted)} in evaluation; "
+            "give an entry that knows what to train on"
+        )
     parts = []
     for name, output in outputs.items():
         if not output.dtype.is_floating_point:

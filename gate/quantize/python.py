@@ -213,7 +213,11 @@ def _call(
         try:
             return function(given, calibration, dict(options["options"]), target)
         except Exception as error:  # the user's code may raise anything
-            raise QuantizeError(f"'{entry}' raised {type(error).__name__}: {error}") from error
+            from gate.quantize._torch_qat_checks import hint
+
+            raise QuantizeError(
+                f"'{entry}' raised {type(error).__name__}: {error}{hint(error)}"
+            ) from error
 
 
 def _outputs(module: Any, model: LoadedModel) -> Any:

@@ -9,7 +9,6 @@ of tensors, and the labels (a tensor of class indices, a list of what else the d
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -228,8 +227,7 @@ def _by_loop(
 
     from gate.quantize._torch_train import Loop, loss_of
 
-    teacher = copy.deepcopy(model.module).eval()
-    loss = loss_of(options["loss"], model.spec.task, teacher, samples)
+    loss = loss_of(options["loss"], model.spec.task, model.module, samples)
     Loop(
         options=options,
         freeze_batch_norm=_freeze_batch_norm,
@@ -244,6 +242,7 @@ def _by_entry(
     from torch import nn
 
     from gate.models.torch_runtime import quiet_torch_ao
+    from gate.quantize._torch_qat_checks import hint
     from gate.spec.entries import EntryError, load_entry
 
     entry: str = options["entry"]
@@ -255,7 +254,9 @@ def _by_entry(
         with quiet_torch_ao():
             trained = function(ready, samples, dict(options["options"]))
     except Exception as error:  # the user's code may raise anything
-        raise QuantizeError(f"'{entry}' raised {type(error).__name__}: {error}") from error
+        raise QuantizeError(
+            f"'{entry}' raised {type(error).__name__}: {error}{hint(error)}"
+        ) from error
     trained = ready if trained is None else trained
     if not isinstance(trained, nn.Module):
         raise QuantizeError(
