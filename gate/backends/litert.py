@@ -59,7 +59,10 @@ class LiteRtSession:
         result = {}
         for port, value in zip(ports, values, strict=True):
             if port.scale is not None and port.name not in self._raw:
-                scale, zero_point = np.float32(port.scale), np.float32(port.zero_point)
+                scale, zero_point = (
+                    np.asarray(port.scale, np.float32),
+                    np.asarray(port.zero_point, np.float32),
+                )
                 value = _litert_session.dequantized(value, scale, zero_point)  # noqa: PLW2901
             half = value.dtype == np.float16
             result[port.name] = value.astype(np.float32) if half else value

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 IDENTICAL = "identical"
 FLOAT_WEIGHTS_KEPT = "float_weights_kept"
 NOTHING_QUANTIZED = "nothing_quantized"
+REFERENCE_QUANTIZED = "reference_quantized"
 SIZE_REDUCTION = "size_reduction"
 SPEED_FOR_ACCURACY = "speed_for_accuracy"
 STALE_BASELINE = "stale_baseline"
@@ -18,6 +19,7 @@ FINDINGS: Mapping[str, str] = {
     f"numerical.{IDENTICAL}": "the candidate answers exactly as the reference",
     f"layers.{NOTHING_QUANTIZED}": "no layer is in reduced precision",
     f"layers.{FLOAT_WEIGHTS_KEPT}": "weights lie in floating point beside those that are computed with",
+    f"layers.{REFERENCE_QUANTIZED}": "the reference itself has layers in integers",
     f"device.{SIZE_REDUCTION}": "the candidate is no smaller than the reference",
     f"device.{SPEED_FOR_ACCURACY}": "faster than the baseline while the accuracy fell",
     f"numerical.{STALE_BASELINE}": "an output is better than the baseline by more than its band",

@@ -9,6 +9,7 @@ from gate.core.findings import (
     FLOAT_WEIGHTS_KEPT,
     IDENTICAL,
     NOTHING_QUANTIZED,
+    REFERENCE_QUANTIZED,
     SIZE_REDUCTION,
 )
 from gate.core.observation import Observation
@@ -32,6 +33,7 @@ def suspicion(case: Case, observation: Observation) -> Iterator[Check]:
     for tier, name, find in (
         (Tier.LAYERS, NOTHING_QUANTIZED, _nothing_quantized),
         (Tier.LAYERS, FLOAT_WEIGHTS_KEPT, _float_weights_kept),
+        (Tier.LAYERS, REFERENCE_QUANTIZED, _reference_quantized),
         (Tier.NUMERICAL, IDENTICAL, _identical),
         (Tier.DEVICE, SIZE_REDUCTION, _size_reduction),
     ):
@@ -62,6 +64,20 @@ def _nothing_quantized(case: Case, observation: Observation) -> Iterator[Check]:
         if not rows:
             message = "no layer is quantized: the candidate has no computing layer"
     yield rule(case, NOTHING_QUANTIZED, status, message, tier=Tier.LAYERS)
+
+
+def _reference_quantized(case: Case, observation: Observation) -> Iterator[Check]:
+    if observation.layers is None:
+        return
+    rows = computing(observation.layers.reference)
+    reduced = [row.name for row in rows if row.quantized or row.params_quantized]
+    if reduced:
+        message = (
+            f"the reference is not in floating point: {len(reduced)} of"
+            f" {count(len(rows), 'layer')} hold integer weights ({names(reduced)}); what the"
+            " candidate loses beside it is not what quantization costs"
+        )
+        yield rule(case, REFERENCE_QUANTIZED, Status.FAIL, message, tier=Tier.LAYERS)
 
 
 def _float_weights_kept(case: Case, observation: Observation) -> Iterator[Check]:

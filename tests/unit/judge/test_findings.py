@@ -154,6 +154,18 @@ def test_faster_and_less_accurate_names_both() -> None:
     assert not [c for c in dropped.checks if c.rule == "speed_for_accuracy"]
 
 
+def test_a_reference_in_integers_is_told_and_can_be_dropped() -> None:
+    seen = build.layers()
+    both = build.observation(layers=replace(seen, reference=seen.candidate))
+    found = rule(against(both), "reference_quantized")
+    assert found.status is Status.FAIL
+    assert "3 of 3 layers hold integer weights" in found.message
+    dropped = against(both, dropped=("layers.reference_quantized",))
+    assert not [c for c in dropped.checks if c.rule == "reference_quantized"]
+    healthy = against(build.observation())
+    assert not [c for c in healthy.checks if c.rule == "reference_quantized"]
+
+
 def test_weights_of_sixteen_bits_are_a_reduction_unless_the_reference_has_them() -> None:
     seen = build.layers()
     half = tuple(
