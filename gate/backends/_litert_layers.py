@@ -67,7 +67,11 @@ class Layers:
                 self._fixed[op.outputs[0]] = roots[0]
                 self.unpacking[op.outputs[0]] = op
                 continue
-            data = [i for i, root in zip(operands, roots, strict=True) if root is None]
+            data = [
+                index
+                for index, root in zip(operands, roots, strict=True)
+                if root is None and not graph.tensors[index].variable
+            ]
             if op.op in ops.SHAPE_ONLY or (data and shapes.issuperset(data)):
                 shapes.update(op.outputs)
                 continue

@@ -164,6 +164,7 @@ class Model:
                 interpreter.allocate_tensors()
             for index, value in feeds.items():
                 interpreter.set_tensor(index, value)
+            interpreter.reset_all_variables()  # a sequence begins anew with every batch
             interpreter.invoke()
             return [interpreter.get_tensor(index) for index in wanted]
         except (ValueError, RuntimeError) as error:

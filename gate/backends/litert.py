@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from gate.backends._litert_capture import Capture
     from gate.backends._litert_layers import Layer, Layers
     from gate.backends.base import Session
+    from gate.backends.isolation import Isolation
     from gate.models.base import LoadedModel
 
 
@@ -91,6 +92,20 @@ class LiteRtSession:
         places = {layer.output: name for layer, name in self._named if name in wanted}
         for tensor, value in self._capture.stored(inputs, list(places)):
             yield places[tensor], self._capture.real(tensor, value)
+
+    def isolate(self, inputs: TensorMap) -> Isolation:  # noqa: ARG002 - a piece takes any batch
+        """See ``IsolatingSession.isolate``."""
+        from gate.backends._litert_isolate import Cutter
+        from gate.backends.isolation import Isolation
+
+        cutter = Cutter(
+            source=self._source,
+            layers=self._layers,
+            names={layer.operator.index: name for layer, name in self._named},
+            inputs={port.index: port.name for port in self._model.inputs},
+            real=self._capture.real,
+        )
+        return Isolation(pieces=cutter.pieces())
 
     def packed_bytes(self) -> int | None:
         """Bytes of the constants in the file, which the runtime maps; XNNPACK packs a copy."""

@@ -47,6 +47,8 @@ class Tensor:
     axis: int | None
     """Channel axis of scales a channel."""
     constant: bool
+    variable: bool
+    """A state that an operator keeps from run to run."""
     buffer_bytes: int
     """Bytes of the constant in the file."""
 
@@ -187,6 +189,7 @@ def _tensor(index: int, tensor: Any, model: Any, *, free: bool) -> Tensor:
         zero_points=tuple(int(value) for value in zeros) or (0,) * len(scales),
         axis=int(parameters.quantizedDimension) if per_channel else None,
         constant=size > 0 and not free and not tensor.isVariable,
+        variable=bool(tensor.isVariable),
         buffer_bytes=size,
     )
 
