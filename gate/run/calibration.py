@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from gate.core.tensors import TensorMap
-from gate.data.base import Batch, SampleSet
+from gate.data.base import Batch, DataError, SampleSet
 
 
 class CalibrationStream:
@@ -29,9 +29,20 @@ class CalibrationStream:
         return (batch.inputs for batch in self.labelled())
 
     def labelled(self) -> Iterator[Batch]:
-        """Inputs, and labels where the data has any."""
+        """Inputs, and labels where the data has any.
+
+        Raises:
+            DataError: a sample that cannot be read or does not fit the model's inputs.
+        """
         done = 0
-        for batch in self._samples.batches(self._size):
+        batches = self._samples.batches(self._size)
+        while True:
+            try:
+                batch = next(batches, None)
+            except DataError as error:
+                raise DataError(f"calibration: {error}") from error
+            if batch is None:
+                return
             yield batch
             done += len(batch.indices)
             self._tick(done)
