@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 from gate.core.artifact import Artifact, Format
 from gate.core.canonical import JsonValue
-from gate.core.spec import Options, TargetSpec
+from gate.core.spec import Options, QuantizationSpec, TargetSpec
 from gate.quantize.base import CalibrationBatches, QuantizeError
-from gate.spec.choosing import NESTED_FORMAT
+from gate.spec.choosing import NESTED_FORMAT, reads_calibration
 
 if TYPE_CHECKING:
     from gate.models.base import LoadedModel
@@ -47,6 +47,11 @@ class Ladder:
     def unavailable(self) -> str | None:
         """Nothing is needed; a rung that cannot work here is passed over, and said."""
         return None
+
+    def calibrates(self, options: Options) -> bool:
+        """Whether a rung needs calibration samples, or they are what rungs are judged on."""
+        given = QuantizationSpec(name=self.name, method=self.name, options=options)
+        return options.get("on") == "calibration" or reads_calibration(given)
 
     def versions(self) -> Mapping[str, str]:
         """Nothing takes part but the quantizers of the rungs."""

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 from gate.core.artifact import Artifact, Format
 from gate.core.canonical import JsonValue
-from gate.core.spec import Options, TargetSpec
+from gate.core.spec import Options, QuantizationSpec, TargetSpec
 from gate.quantize.base import CalibrationBatches, QuantizeError
-from gate.spec.choosing import NESTED_FORMAT
+from gate.spec.choosing import NESTED_FORMAT, reads_calibration
 
 if TYPE_CHECKING:
     from gate.models.base import LoadedModel
@@ -156,6 +156,11 @@ class MixedSearch:
     def unavailable(self) -> str | None:
         """Nothing is needed but what the quantization under ``of`` needs, which is said in a run."""
         return None
+
+    def calibrates(self, options: Options) -> bool:
+        """Whether the search looks at calibration samples, or what it mixes needs them."""
+        given = QuantizationSpec(name=self.name, method=self.name, options=options)
+        return options.get("on") != "evaluation" or reads_calibration(given)
 
     def versions(self) -> Mapping[str, str]:
         """Nothing takes part but the quantizer under ``of``."""

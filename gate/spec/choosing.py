@@ -57,6 +57,13 @@ def alternatives(quantization: QuantizationSpec) -> tuple[QuantizationSpec, ...]
     )
 
 
+def reads_calibration(quantization: QuantizationSpec) -> bool:
+    """Whether an alternative needs calibration samples: without them it could never be made."""
+    from gate.spec.formats import needs_calibration
+
+    return any(needs_calibration(a.method, a.options) for a in alternatives(quantization))
+
+
 def possible(
     model: ModelSpec, quantization: QuantizationSpec, target: TargetSpec
 ) -> tuple[QuantizationSpec, ...]:
