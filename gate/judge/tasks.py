@@ -56,12 +56,13 @@ def task_values(observation: Observation) -> TaskValues:
     missing = missing_samples(observation)
     if missing:
         return TaskValues(why_none=missing)
-    return _values(scores)
+    return scored(scores)
 
 
 @lru_cache(maxsize=256)
-def _values(scores: TaskScores) -> TaskValues:
-    """Kept: reports and the judge ask several times, and a bootstrap takes a while."""
+def scored(scores: TaskScores) -> TaskValues:
+    """Values of the facts of a task; kept, since reports and the judge ask several times and a
+    bootstrap takes a while."""
     if scores.why_none:
         return TaskValues(why_none=scores.why_none)
     try:

@@ -112,7 +112,7 @@ class TaskScorer(ABC):
         if not self._labelled:
             return None
         return TaskScores(
-            task=self.task,
+            task=str(self.task),
             units=self.units,
             truth=_columns(self._truth),
             reference=_columns(self._sides["reference"]),

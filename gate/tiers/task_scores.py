@@ -62,7 +62,7 @@ class VerificationScorer(TaskScorer):
             for side, columns in (("reference", plain.reference), ("candidate", plain.candidate))
         }
         return TaskScores(
-            task=self.task,
+            task=str(self.task),
             units=int(numbers.max()) + 1,
             truth=_made(truth),
             reference=sides["reference"],
