@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
 from gate.core.artifact import Artifact, Format
 from gate.core.canonical import JsonValue
@@ -44,6 +44,15 @@ class Session(Protocol):
 
     def packed_bytes(self) -> int | None:
         """Bytes of the weights as the runtime holds them; None where it does not tell."""
+        ...
+
+
+@runtime_checkable
+class MeasuringSession(Protocol):
+    """A session that can tell what its activations take."""
+
+    def activation_bytes(self) -> int:
+        """Most bytes of activations alive at one layer, for one sample."""
         ...
 
 

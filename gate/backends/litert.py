@@ -111,6 +111,12 @@ class LiteRtSession:
         """Bytes of the constants in the file, which the runtime maps; XNNPACK packs a copy."""
         return sum(one.buffer_bytes for one in self._layers.graph.tensors if one.constant)
 
+    def activation_bytes(self) -> int:
+        """See ``MeasuringSession.activation_bytes``."""
+        from gate.backends._litert_memory import activation_bytes
+
+        return activation_bytes(self._layers)
+
     @cached_property
     def _layers(self) -> Layers:
         return _read(self._source.path)

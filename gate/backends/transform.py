@@ -62,6 +62,11 @@ class TransformedSession:
         """See ``Session.packed_bytes``."""
         return self._session.packed_bytes()
 
+    @property
+    def inner(self) -> Session:
+        """The session without its transforms."""
+        return self._session
+
     def _inside(self, inputs: TensorMap) -> TensorMap:
         with _explained():
             return apply_inputs(inputs, self._transforms.inputs)

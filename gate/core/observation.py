@@ -86,6 +86,10 @@ class ResourcesObserved:
     reference_load_seconds: float
     reference_peak_memory_bytes: int | None = None
     """As ``peak_memory_bytes``, of the reference; None where nobody asked, since it takes a process more."""
+    reference_activation_bytes: int | None = None
+    """Most bytes of activations alive at one layer, for one sample; None where the backend does not
+    tell."""
+    candidate_activation_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,6 +32,7 @@ _LEAST_RELATIVE = {
     "size": 0.01,
     "size_ratio": 0.01,
     "packed_size": 0.01,
+    "activation_memory": 0.01,
     "peak_memory": 0.10,
     "load_time": 0.50,
     "speedup": 0.10,

@@ -143,6 +143,8 @@ def _find(groups: tuple[_Values, _Values, _Values], metric: str) -> tuple[_Pair,
         group, why = task, f"no class has {CLASS_SAMPLES} samples, or the result is an old one"
     elif metric in {"top1", "top1_drop", "top5", "top5_drop"}:
         group, why = task, "there are fewer than six classes"
+    elif metric == "activation_memory":
+        group, why = resources, "the backend does not tell what activations take"
     elif metric == "packed_size":
         group, why = resources, "the runtime does not tell the size of its packed weights"
     elif metric in {"size", "size_ratio", "peak_memory", "load_time"}:
@@ -259,6 +261,10 @@ def _resources(observed: ResourcesObserved | None) -> _Values:
         "size_ratio": _Pair(ratio),
         "packed_size": _Pair(
             _positive(observed.candidate_packed_bytes), _positive(observed.reference_packed_bytes)
+        ),
+        "activation_memory": _Pair(
+            _positive(observed.candidate_activation_bytes),
+            _positive(observed.reference_activation_bytes),
         ),
         "peak_memory": _Pair(_positive(observed.peak_memory_bytes)),
         "load_time": _Pair(

@@ -288,6 +288,15 @@ CATALOGUE: tuple[MetricInfo, ...] = (
     ),
     _info(
         _D,
+        "activation_memory",
+        "B",
+        _LOWER,
+        "case",
+        "most bytes of activations alive at one layer, for one sample, as the model stores them",
+        has_reference=True,
+    ),
+    _info(
+        _D,
         "peak_memory",
         "B",
         _LOWER,

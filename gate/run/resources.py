@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from gate.backends.base import Session
+from gate.backends.base import MeasuringSession, Session
+from gate.backends.transform import TransformedSession
 from gate.core.observation import ResourcesObserved
 from gate.run.job import ProbeAnswer
 from gate.run.prepare import Prepared
@@ -20,7 +21,14 @@ def resources(
         peak_memory_bytes=cost.peak_memory_bytes,
         load_seconds=cost.load_seconds,
         reference_load_seconds=cost.reference_load_seconds,
+        reference_activation_bytes=_activations(reference),
+        candidate_activation_bytes=_activations(candidate),
     )
+
+
+def _activations(session: Session) -> int | None:
+    inner = session.inner if isinstance(session, TransformedSession) else session
+    return inner.activation_bytes() if isinstance(inner, MeasuringSession) else None
 
 
 def sizes_only(prepared: Prepared) -> ResourcesObserved:

@@ -39,7 +39,12 @@ def test_every_metric_of_the_catalogue_is_measured_in_its_unit() -> None:
 
 def test_every_metric_that_has_a_reference_value_gives_one() -> None:
     observed = build.observation()
-    resources = replace(observed.resources, reference_packed_bytes=3000)
+    resources = replace(
+        observed.resources,
+        reference_packed_bytes=3000,
+        reference_activation_bytes=4096,
+        candidate_activation_bytes=1024,
+    )
     task = replace(observed.task, reference_top5="1" * 40, candidate_top5="1" * 40)
     measured = measure(replace(observed, resources=resources, task=task))
     with_reference = {(i.tier, i.name) for i in CATALOGUE if i.has_reference}
