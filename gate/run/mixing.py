@@ -195,7 +195,7 @@ class _Trial:
         return {
             "refused": "",
             "size_bytes": artifact.size_bytes,
-            "figures": dict(figures(measure(seen, with_layers=False))),
+            "figures": dict(figures(case, measure(seen, with_layers=False))),
             "seconds": time.monotonic() - began,
         }
 

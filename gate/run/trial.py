@@ -20,6 +20,7 @@ from gate.core.choice import Tried
 from gate.core.observation import Observation, TimingObserved
 from gate.core.spec import QuantizationSpec
 from gate.core.status import Status, Tier
+from gate.core.task import CLASSIFICATION
 from gate.core.tensors import TensorMap
 from gate.core.verdict import Verdict
 from gate.data.base import SampleSet
@@ -35,8 +36,9 @@ from gate.run.resources import sizes_only
 from gate.tiers.device import RUNS_PER_ROUND, observe_rounds
 from gate.tiers.layers import TABLE_BATCH, observe_layers
 from gate.tiers.numerical import observe_numerical
+from gate.tiers.task_custom import CustomScorer
+from gate.tiers.task_table import task_scorer
 
-CLASSIFICATION_TASKS = frozenset({"image-classification", "sequence-classification"})
 LEFT_TO_THE_CASE = frozenset({"peak_memory", "load_time", "slowdown", "new_flips"})
 """Metrics that a trial does not measure."""
 ROUNDS, WARMUP = 20, 5
@@ -72,7 +74,7 @@ def tried(case: Case, quantization: QuantizationSpec, bench: Bench) -> Tried:
         holds=not why,
         why=why,
         size_bytes=made.artifact.size_bytes,
-        figures=figures(measure(observation, with_layers=False)),
+        figures=figures(case, measure(observation, with_layers=False)),
         seconds=time.monotonic() - began,
     )
 
@@ -112,13 +114,14 @@ def failures(verdict: Verdict) -> str:
     return "; ".join(shown)
 
 
-def figures(measured: Measured) -> Mapping[str, float]:
-    """The few numbers by which candidates are told apart."""
+def figures(case: Case, measured: Measured) -> Mapping[str, float]:
+    """The few numbers by which candidates are told apart, and what the case demands of the device."""
     found = {}
     sqnr = [m.value for m in measured.of(Tier.NUMERICAL, "sqnr")]
     if sqnr and None not in sqnr:
         found["sqnr"] = min(value for value in sqnr if value is not None)
-    for metric in ("top1", "top1_drop", "speedup"):
+    demanded = (t.metric for t in case.tolerances if t.tier is Tier.DEVICE)
+    for metric in dict.fromkeys(("top1", "top1_drop", "speedup", *demanded)):
         for measurement in measured.of(Tier.DEVICE, metric):
             if measurement.value is not None:
                 found[metric] = measurement.value
@@ -173,12 +176,14 @@ def observe_outputs(
     Raises:
         OutputError, BackendError: a model does not answer.
     """
+    scorer, custom = task_scorer(case), [CustomScorer(metric) for metric in case.metrics]
     seen = observe_numerical(
         bench.samples.batches(case.run.batch, limit=limit),
         reference=reference,
         candidate=candidate.run,
-        classification=case.model.task in CLASSIFICATION_TASKS,
+        classification=case.model.task in CLASSIFICATION,
         tick=lambda _: None,
+        scorers=[*filter(None, (scorer,)), *custom],
     )
     backend: Backend = plugins.load("backends", case.target.backend)
     return Observation(
@@ -193,6 +198,8 @@ def observe_outputs(
         outputs=seen.outputs,
         missing_outputs=seen.missing_outputs,
         task=seen.task,
+        scores=scorer.result() if scorer is not None else None,
+        custom=tuple(one.result() for one in custom),
     )
 
 
