@@ -53,7 +53,9 @@ def search(
     refused: Callable[[Mixed], bool] = lambda _: False,
 ) -> tuple[Result, list[Mixed], list[str]]:
     """A search of an additive net; the second value is what was measured, in order."""
-    clock, tried, said = Clock(), [], []
+    clock = Clock()
+    tried: list[Mixed] = []
+    said: list[str] = []
 
     def measure(kept: Mixed) -> Point:
         clock.now += 1.0
