@@ -248,10 +248,7 @@ _TASKS: dict[str, Callable[[TaskScores], TaskValues]] = {
 def headline(task: str) -> str | None:
     """The difference that a person asks for first; None for a task without one."""
     names = [info.name for info in task_metrics(task) if info.has_interval]
-    return _HEADLINES.get(task, names[0] if names else None)
-
-
-_HEADLINES: dict[str, str] = {Task.DETECTION: "map_drop"}
+    return names[0] if names else None
 
 
 def _paired(

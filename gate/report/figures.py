@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from gate.core.observation import Observation
 from gate.core.result import CaseResult
 from gate.core.status import Tier
-from gate.judge.measure import measure
+from gate.core.verdict import Measurement
+from gate.judge.measure import Measured, measure
+from gate.judge.tasks import headline
+from gate.report.format import quantity
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +21,8 @@ class Figures:
     top1_drop_low_pp: float | None = None
     """Interval of the drop in general, by the samples seen."""
     top1_drop_high_pp: float | None = None
+    task_drop: Measurement | None = None
+    """What is lost at a task that is no classification, in the metric that such tasks are known by."""
     relative_mse_percent: float | None = None
     """Of the worst output."""
     sqnr_db: float | None = None
@@ -56,8 +61,25 @@ def _figures(observation: Observation) -> Figures:
         top1_drop_pp=drop.value if drop is not None else None,
         top1_drop_low_pp=drop.low if drop is not None else None,
         top1_drop_high_pp=drop.high if drop is not None else None,
+        task_drop=_task_drop(observation, measured),
         relative_mse_percent=max(values(Tier.NUMERICAL, "relative_mse"), default=None),
         sqnr_db=min(values(Tier.NUMERICAL, "sqnr"), default=None),
         speedup=min(values(Tier.DEVICE, "speedup"), default=None),
         size_ratio=min(values(Tier.DEVICE, "size_ratio"), default=None),
     )
+
+
+def _task_drop(observation: Observation, measured: Measured) -> Measurement | None:
+    metric = headline(observation.scores.task) if observation.scores is not None else None
+    if metric is None:
+        return None
+    return next((m for m in measured.of(Tier.DEVICE, metric) if m.value is not None), None)
+
+
+def drop_text(numbers: Figures) -> str:
+    """What is lost at the task, with its metric where that is not top-1: ``0.4 pp map``."""
+    drop = numbers.task_drop
+    if drop is None:
+        return quantity(numbers.top1_drop_pp, "pp")
+    name = drop.metric.removesuffix("_drop").removesuffix("_rise")
+    return f"{quantity(drop.value, drop.unit)} {name}"

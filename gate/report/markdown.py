@@ -12,7 +12,7 @@ from gate.core.verdict import Verdict
 from gate.judge.wording import count
 from gate.report.checks import check_table
 from gate.report.explain import Topic, explain
-from gate.report.figures import Figures, figures
+from gate.report.figures import Figures, drop_text, figures
 from gate.report.format import quantity, span
 from gate.report.outcome import SEVERITY, Outcome, counts_line, outcome, spaced
 from gate.report.style import Style
@@ -96,10 +96,13 @@ def _row(verdict: Verdict, result: CaseResult | None) -> str:
 
 
 def _drop(numbers: Figures) -> str:
-    """The top-1 drop on these samples, and in general."""
-    text = quantity(numbers.top1_drop_pp, "pp")
+    """The top-1 drop, or what is lost at another task, on these samples, and in general."""
+    text = drop_text(numbers)
     low, high = numbers.top1_drop_low_pp, numbers.top1_drop_high_pp
-    return text if low is None or high is None else f"{text} {span(low, high, 'pp')}"
+    if numbers.task_drop is not None:
+        low, high = numbers.task_drop.low, numbers.task_drop.high
+    unit = numbers.task_drop.unit if numbers.task_drop is not None else "pp"
+    return text if low is None or high is None else f"{text} {span(low, high, unit)}"
 
 
 def _details(verdict: Verdict) -> str:

@@ -13,7 +13,7 @@ from gate.core.status import Status, Tier
 from gate.core.verdict import Verdict
 from gate.report.checks import check_table
 from gate.report.explain import Topic, explain
-from gate.report.figures import Figures, figures
+from gate.report.figures import Figures, drop_text, figures
 from gate.report.format import quantity, seconds
 from gate.report.grid import grid
 from gate.report.outcome import Outcome, counts_line, outcome, spaced
@@ -27,7 +27,7 @@ _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 # Header -> how to write it. The narrower the terminal, the fewer from the end are shown.
 _FIGURES: tuple[tuple[str, Callable[[Figures], str]], ...] = (
-    ("top-1\ndrop", lambda f: quantity(f.top1_drop_pp, "pp")),
+    ("top-1\ndrop", drop_text),
     ("SQNR", lambda f: quantity(f.sqnr_db, "dB")),
     ("speed-up", lambda f: quantity(f.speedup, "x")),
     ("smaller", lambda f: quantity(f.size_ratio, "x")),

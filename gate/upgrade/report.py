@@ -11,7 +11,7 @@ from tabulate import tabulate
 from gate.core.convert import to_plain
 from gate.core.result import CaseResult
 from gate.judge.wording import count
-from gate.report.figures import figures
+from gate.report.figures import drop_text, figures
 from gate.report.format import quantity
 from gate.report.grid import grid
 from gate.report.outcome import outcome, spaced
@@ -111,7 +111,7 @@ def _row(item: Upgraded) -> list[str]:
         item.case.id,
         ", ".join(item.attribution.causes),
         _arrow(quantity(x.sqnr_db, "dB"), quantity(y.sqnr_db, "dB")),
-        _arrow(quantity(x.top1_drop_pp, "pp"), quantity(y.top1_drop_pp, "pp")),
+        _arrow(drop_text(x), drop_text(y)),
         _arrow(quantity(x.speedup, "x"), quantity(y.speedup, "x")),
         spaced(outcome(item.verdict)),
     ]
