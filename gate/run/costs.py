@@ -9,13 +9,15 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from gate.core.case import Case
 from gate.core.result import CaseResult
 from gate.core.status import Tier
+from gate.quantize.search import budget_of
 from gate.run.job import write_text
+from gate.spec.choosing import possible
 from gate.spec.formats import needs_calibration
 
 COSTS_FILE = "gate-costs.json"
@@ -72,7 +74,13 @@ def estimate(case: Case) -> float:
         rounds = case.run.timing_warmup + case.run.timing_rounds
         passes += 4.0 * case.run.timing_batch * rounds * case.run.timing_processes
         starts += 0.2 * case.run.timing_processes
-    return _START_SECONDS * starts + sample * passes
+    seconds = _START_SECONDS * starts + sample * passes
+    if case.quantization.method == "search":
+        return seconds + budget_of(case.quantization.options).seconds
+    # A ladder may try each of its rungs as a case of its own.
+    tried = possible(case.model, case.quantization, case.target)
+    rungs = (replace(case, quantization=rung) for rung in tried)
+    return seconds + sum(estimate(rung) for rung in rungs)
 
 
 def read_costs(path: Path) -> Costs:
