@@ -77,6 +77,7 @@ class Runner:
         lost: Sequence[str] = (),
         path: Sequence[Path] = (),
         environment: Mapping[str, str] | None = None,
+        variables: Mapping[str, str] | None = None,
     ) -> None:
         self.repository = repository
         self.scratch = scratch
@@ -84,6 +85,7 @@ class Runner:
         self.uploaded_sarif: list[Path] = []
         self.lost = set(lost)
         self._extra = dict(environment or {})
+        self._variables = dict(variables or {})
         self._path = [*map(str, path), str(Path(sys.executable).parent)]
         self._numbers = itertools.count(1)
         self.github: dict[str, Any] = {
@@ -106,7 +108,7 @@ class Runner:
         contexts = {
             "github": self.github,
             "inputs": _inputs(declared, inputs or {}),
-            "vars": {},
+            "vars": self._variables,
             "runner": {"os": "Linux", "arch": "X64"},
         }
         todo = dict(workflow["jobs"])
@@ -285,6 +287,9 @@ class Runner:
             raise WorkflowError("a checkout leaves its token behind")
         target = steps.workspace / options.get("path", ".")
         shutil.copytree(self.repository, target, dirs_exist_ok=True, symlinks=True)
+        if (target / ".git").exists():
+            # The index knows the files by what a copy changes.
+            subprocess.run(["git", "update-index", "-q", "--refresh"], cwd=target, check=True)
         return True
 
     def _upload(self, options: Mapping[str, str], steps: Steps) -> bool:

@@ -180,21 +180,34 @@ def test_the_composite_action_alone_gates_a_project(accepted: Path, tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("text", "globs", "reason"),
+    ("text", "globs", "worse", "reason"),
     [
         (
             f"/gate baseline {SHA[:12]} digits/* because calibration grew",
             ["digits/*"],
+            [],
             "calibration grew",
         ),
-        (f"/gate baseline {SHA} a/b@c d/* because x because y", ["a/b@c", "d/*"], "x because y"),
+        (
+            f"/gate baseline {SHA} a/b@c d/* because x because y",
+            ["a/b@c", "d/*"],
+            [],
+            "x because y",
+        ),
+        (
+            f"/gate baseline {SHA} d/* accepting worse size device.load_time because two more layers",
+            ["d/*"],
+            ["size", "device.load_time"],
+            "two more layers",
+        ),
     ],
 )
 def test_a_comment_says_which_commit_which_cases_and_why(
-    change: ModuleType, text: str, globs: list[str], reason: str
+    change: ModuleType, text: str, globs: list[str], worse: list[str], reason: str
 ) -> None:
     match = change.COMMENT.fullmatch(text)
     assert match["globs"].split() == globs
+    assert (match["worse"] or "").split() == worse
     assert match["reason"] == reason
 
 
@@ -247,7 +260,7 @@ def test_who_may_write_may_order_new_baselines(
     assert change.main() == 0
     assert outputs() == {
         "sha": SHA, "branch": "feature", "same-repository": "true", "select": "digits/*",
-        "reason": "it grew",
+        "accept-worse": "", "reason": "it grew",
     }  # fmt: skip
     api(repository="ann/fork")
     assert change.main() == 0

@@ -24,11 +24,13 @@ from gate_action import InputError, call_gate, fail, given, output, selection, s
 ALLOWED = ("baselines/", "constraints.txt")
 WRITERS = frozenset({"admin", "maintain", "write"})
 COMMENT = re.compile(
-    r"/gate baseline (?P<sha>[0-9a-f]{12,40}) (?P<globs>\S+(?: \S+)*?) because (?P<reason>\S.*)"
+    r"/gate baseline (?P<sha>[0-9a-f]{12,40}) (?P<globs>\S+(?: \S+)*?)"
+    r"(?: accepting worse (?P<worse>[a-z0-9_.*]+(?: [a-z0-9_.*]+)*))? because (?P<reason>\S.*)"
 )
 USAGE = (
     "expected a comment of one line:"
-    " `/gate baseline <first 12 or more digits of the head commit> <case glob> ... because <reason>`"
+    " `/gate baseline <first 12 or more digits of the head commit> <case glob> ..."
+    " [accepting worse <metric> ...] because <reason>`"
 )
 _LOGIN = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,38})(?:\[bot\])?")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -122,6 +124,7 @@ def authorize() -> int:
             "branch": head["ref"],
             "same-repository": "true" if same else "false",
             "select": "\n".join(match["globs"].split()),
+            "accept-worse": "\n".join((match["worse"] or "").split()),
             "reason": match["reason"].strip(),
         }
     )
@@ -133,7 +136,8 @@ def update() -> int:
     reason = given("GATE_REASON")
     if not reason:
         raise InputError("reason: say why the baselines change")
-    words = ["baseline", "update", *specs(), *selection(), f"--reason={reason}", "--in-ci"]
+    worse = [f"--accept-worse={metric}" for metric in given("GATE_ACCEPT_WORSE").split()]
+    words = ["baseline", "update", *specs(), *selection(), *worse, f"--reason={reason}", "--in-ci"]
     code = call_gate(words)
     if code != 0:
         return code

@@ -2,34 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import subprocess
 import sys
-import zipfile
-from base64 import urlsafe_b64encode
 from pathlib import Path
 
 import pytest
 
 from gate.upgrade.stacks import Stack, StackError, given_stack, make_stack, source_of_gate
+from tests.wheels import write_wheel
 
 
 def _wheel(folder: Path, version: str) -> str:
-    """A requirement on a real wheel of one module, made by hand: no index is asked."""
-    path = folder / f"gatetestpackage-{version}-py3-none-any.whl"
-    info = f"gatetestpackage-{version}.dist-info"
-    files = {
-        "gatetestpackage.py": f"VERSION = '{version}'\n",
-        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: gatetestpackage\nVersion: {version}\n",
-        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: hand\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-    }
-    record = ""
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, text in files.items():
-            archive.writestr(name, text)
-            sha = urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
-            record += f"{name},sha256={sha},{len(text)}\n"
-        archive.writestr(f"{info}/RECORD", f"{record}{info}/RECORD,,\n")
+    """A requirement on a wheel of one module: no index is asked."""
+    modules = {"gatetestpackage.py": f"VERSION = '{version}'\n"}
+    path = write_wheel(folder, "gatetestpackage", version, modules)
     return f"gatetestpackage @ {path.as_uri()}"
 
 

@@ -1,0 +1,164 @@
+"""The workflows that change baselines, whole: from an order, or a new version, to a pushed commit."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import onnx
+import pytest
+
+from tests.github.runner import Job, Runner
+from tests.wheels import write_wheel
+
+Order = Callable[[str], dict[str, Job]]
+
+
+def git(folder: Path, *words: str) -> str:
+    identity = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
+    done = subprocess.run(
+        ["git", *identity, *words], cwd=folder, capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def repository(accepted: Path, tmp_path: Path) -> Path:
+    """The project as a clone on the branch ``feature``; its remote is a bare repository beside it."""
+    clone = tmp_path / "repository"
+    subprocess.run(["cp", "-r", str(accepted), str(clone)], check=True)
+    (clone / "constraints.txt").write_text("tabulate==0.1\nnumpy==2.0\n")
+    git(tmp_path, "init", "--quiet", "--bare", "remote.git")
+    git(clone, "init", "--quiet", "-b", "feature")
+    git(clone, "add", ".")
+    git(clone, "commit", "-qm", "first")
+    return clone
+
+
+def fake_gh(folder: Path, answers: dict[str, object]) -> Path:
+    """GitHub's command line with fixed answers; what it was called with is kept in ``called``."""
+    folder.mkdir()
+    (folder / "answers.json").write_text(json.dumps(answers))
+    script = folder / "gh"
+    script.write_text(
+        f"#!{sys.executable}\nimport json, sys\nfrom pathlib import Path\n"
+        f"home = Path({str(folder)!r})\n"
+        "with (home / 'called').open('a') as log:\n    print(*sys.argv[1:], file=log)\n"
+        "answers = json.loads((home / 'answers.json').read_text())\n"
+        "print(json.dumps(answers.get(' '.join(sys.argv[1:3]))))\n"
+    )
+    script.chmod(0o755)
+    return folder
+
+
+def grow(repository: Path) -> None:
+    """A candidate that says the same in a longer file."""
+    path = repository / "specs" / "per_channel.onnx"
+    model = onnx.load(path)
+    model.doc_string = "longer " * 2000
+    onnx.save(model, path)
+    git(repository, "commit", "-qam", "Grow")
+
+
+@pytest.fixture
+def order(repository: Path, tmp_path: Path) -> Order:
+    """Runs baseline.yml for a comment of somebody who may write; ``SHA`` in it is the head commit."""
+
+    def run(comment: str) -> dict[str, Job]:
+        sha = git(repository, "rev-parse", "HEAD")
+        head = {"sha": sha, "ref": "feature", "repo": {"full_name": "someone/project"}}
+        answers = {
+            "api repos/someone/project/collaborators/ann/permission": {"permission": "write"},
+            "api repos/someone/project/pulls/7": {"head": head},
+        }
+        event = {
+            "issue": {"number": 7, "pull_request": {"url": "x"}},
+            "comment": {"body": comment.replace("SHA", sha[:12]), "user": {"login": "ann"}},
+        }
+        runner = Runner(
+            repository,
+            tmp_path / "run",
+            event=event,
+            path=[fake_gh(tmp_path / "bin", answers)],
+            environment={"GATE_REMOTE": str(tmp_path / "remote.git")},
+            variables={"GATE_EXTRAS": "installed"},
+        )
+        runner.github["event_name"] = "issue_comment"
+        return runner.run("baseline.yml")
+
+    return run
+
+
+def test_a_comment_that_accepts_what_gets_worse_is_pushed_to_the_branch(
+    repository: Path, order: Order, tmp_path: Path
+) -> None:
+    grow(repository)
+    jobs = order(
+        "/gate baseline SHA digits/per-channel@* accepting worse size* because it is documented"
+    )
+    assert {name: job.result for name, job in jobs.items()} == dict.fromkeys(
+        ("authorize", "update", "push"), "success"
+    ), jobs["update"].log + jobs["push"].log
+    remote = tmp_path / "remote.git"
+    assert git(remote, "log", "-1", "--format=%s", "feature") == (
+        "Accept new baselines: it is documented"
+    )
+    changed = git(remote, "diff", "--name-only", "feature~1", "feature").splitlines()
+    assert [Path(name).parts[:3] for name in changed] == [
+        ("baselines", "digits", "per-channel@ort-cpu")
+    ]
+
+
+def test_a_comment_does_not_loosen_silently(repository: Path, order: Order, tmp_path: Path) -> None:
+    grow(repository)
+    jobs = order("/gate baseline SHA digits/* because it is documented")
+    assert {name: job.result for name, job in jobs.items()} == {
+        "authorize": "success",
+        "update": "failure",
+        "push": "skipped",
+    }
+    assert "--accept-worse device.size" in jobs["update"].log
+    assert git(tmp_path / "remote.git", "branch", "--list") == ""
+
+
+def newer_tabulate(folder: Path) -> Path:
+    """A wheel of the tabulate that is installed, under a version that nobody has yet."""
+    folder.mkdir()
+    spec = importlib.util.find_spec("tabulate")
+    assert spec is not None
+    assert spec.origin is not None
+    home = Path(spec.origin).parent
+    modules = {f"tabulate/{path.name}": path.read_text("utf-8") for path in home.glob("*.py")}
+    write_wheel(folder, "tabulate", "99.0", modules)
+    return folder
+
+
+def test_a_new_version_is_proposed_with_its_report(repository: Path, tmp_path: Path) -> None:
+    bin_ = fake_gh(tmp_path / "bin", {"pr list": []})
+    index = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(newer_tabulate(tmp_path / "wheels"))}
+    runner = Runner(
+        repository,
+        tmp_path / "run",
+        path=[bin_],
+        environment={**index, "GATE_REMOTE": str(tmp_path / "remote.git")},
+    )
+    runner.github["event_name"] = "schedule"
+    jobs = runner.run("upgrade.yml", {"packages": "tabulate", "extras": "installed", "python": ""})
+    assert jobs["watch"].result == "success", jobs["watch"].log
+    assert jobs["propose"].result == "success", jobs["propose"].log
+    assert (
+        (bin_ / "called")
+        .read_text()
+        .splitlines()[-1]
+        .startswith("pr create --head gate/upgrade --title Upgrade to tabulate 99.0")
+    )
+    report = (runner.artifacts["gate-change"] / "report.md").read_text("utf-8")
+    assert "tabulate" in report
+    assert "digits/per-channel@ort-cpu" in report
+    assert "unchanged" in report
+    remote = tmp_path / "remote.git"
+    assert git(remote, "show", "gate/upgrade:constraints.txt") == "tabulate==99.0\nnumpy==2.0"
