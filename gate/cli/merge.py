@@ -10,6 +10,7 @@ from pathlib import Path
 from gate.baseline.errors import BaselineError
 from gate.baseline.store import BaselineStore
 from gate.cli.arguments import add_baselines
+from gate.cli.choices import write_choices
 from gate.core.status import ExitCode
 from gate.report.emit import add_arguments as add_report_arguments
 from gate.report.emit import emit
@@ -80,6 +81,8 @@ def _run(args: argparse.Namespace) -> int:
         baselines=baselines,
         runs=[out],
     )
+    for line in write_choices(merged.results, out):
+        sys.stderr.write(f"{line}\n")
     for problem in merged.problems:
         sys.stderr.write(f"gate merge: {problem}\n")
     return code
