@@ -26,6 +26,44 @@ class TestImageFolder(DataSourceKit):
         return {"path": str(tmp_path)}
 
 
+class TestYoloFolder(DataSourceKit):
+    name = "yolo-folder"
+    required_path = "path"
+
+    @pytest.fixture
+    def options(self, tmp_path, images):
+        for name in ("images", "labels"):
+            (tmp_path / name).mkdir()
+        for index, image in enumerate(images):
+            Image.fromarray(image).save(tmp_path / "images" / f"{index}.png")
+            (tmp_path / "labels" / f"{index}.txt").write_text(f"{index} 0.5 0.5 0.25 0.25\n")
+        return {"path": str(tmp_path)}
+
+
+class TestMaskFolder(DataSourceKit):
+    name = "mask-folder"
+    required_path = "path"
+
+    @pytest.fixture
+    def options(self, tmp_path, images):
+        for name in ("images", "masks"):
+            (tmp_path / name).mkdir()
+        for index, image in enumerate(images):
+            Image.fromarray(image).save(tmp_path / "images" / f"{index}.png")
+            Image.fromarray(image[:, :, 0] % 4).save(tmp_path / "masks" / f"{index}.png")
+        return {"path": str(tmp_path)}
+
+
+class TestNpzOfTargets(DataSourceKit):
+    name = "npz"
+    required_path = "path"
+
+    @pytest.fixture
+    def options(self, tmp_path, images):
+        np.savez(tmp_path / "a.npz", x=images, y=np.linspace(0.0, 1.0, 12).reshape(6, 2))
+        return {"path": str(tmp_path / "a.npz"), "inputs": "x", "labels": "y"}
+
+
 class TestNpz(DataSourceKit):
     name = "npz"
     required_path = "path"
