@@ -71,6 +71,7 @@ def scored(scores: TaskScores) -> TaskValues:
         return TaskValues(why_none=f"the facts of {scores.task} do not fit together: {error}")
 
 
+@lru_cache(maxsize=256)
 def custom_values(scores: CustomScores) -> TaskValues:
     """A metric of the user's own, and its difference."""
     name = f"{CUSTOM}{scores.name}"

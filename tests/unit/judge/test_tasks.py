@@ -1,0 +1,266 @@
+"""Bounds on tasks other than classification, and on metrics of the user's own."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from gate.baseline.make import make_baseline
+from gate.core.baseline import BaselineMissing, Provenance
+from gate.core.observation import TaskObserved
+from gate.core.status import Status, Tier
+from gate.core.task import Column, CustomScores, Task, TaskScores
+from gate.core.tolerance import Mode, Op
+from gate.judge.judge import judge
+from gate.judge.measure import measure
+from gate.judge.tasks import custom_values, headline, scored
+from gate.metrics.catalogue import CATALOGUE, task_metrics
+from gate.metrics.certificate import certifies, hopeless, may_certify
+from gate.metrics.detection import IOU_THRESHOLDS
+from tests.unit.judge import builders as build
+
+D = Tier.DEVICE
+ALL_OVERLAPS = 2 ** len(IOU_THRESHOLDS) - 1
+
+
+def columns(**values):
+    return tuple(
+        Column(name=name, values=tuple(np.asarray(rows, float).tolist()))
+        for name, rows in values.items()
+    )
+
+
+def spoken(count, *, rise, words=20, seed=0):
+    """Utterances of which the candidate has on average ``rise`` more errors than the reference."""
+    generator = np.random.default_rng(seed)
+    before = generator.binomial(words, 0.1, count)
+    after = before + generator.poisson(rise, count)
+    size = np.full(count, words)
+    return TaskScores(
+        task="transcription",
+        units=count,
+        truth=columns(words=size, characters=5 * size),
+        reference=columns(word_errors=before, character_errors=before),
+        candidate=columns(word_errors=after, character_errors=after),
+    )
+
+
+def seen(scores, **changes):
+    return replace(
+        build.observation(),
+        task=None,
+        scores=scores,
+        samples_planned=scores.units,
+        samples_evaluated=scores.units,
+        **changes,
+    )
+
+
+def check_of(observation, metric, value, mode=Mode.AUTO):
+    tolerance = build.tolerance(D, metric, Op.LT, value, mode=mode, text=f"< {value:g}")
+    verdict = judge(build.case(tolerance), observation, BaselineMissing(path="x"))
+    (check,) = [c for c in verdict.checks if c.rule == metric]
+    return check
+
+
+def test_a_rise_is_judged_exactly_or_by_its_interval():
+    observation = seen(spoken(300, rise=0.2))  # 1 pp of 20 words
+    exact = check_of(observation, "wer_rise", 1.2)
+    assert exact.status is Status.PASS
+    assert "(exact, on these 300 samples)" in exact.message
+    certified = check_of(observation, "wer_rise", 1.5, Mode.CERTIFY)
+    assert certified.status is Status.PASS
+    assert "certified: below" in certified.message
+    assert (
+        certified.measurement.low < certified.measurement.value < certified.measurement.high < 1.5
+    )
+    above = check_of(observation, "wer_rise", 0.5, Mode.CERTIFY)
+    assert (above.status, "certified: above" in above.message) == (Status.FAIL, True)
+
+
+def test_what_nothing_shows_is_inconclusive_and_says_how_many_more():
+    few = check_of(seen(spoken(60, rise=0.2)), "wer_rise", 1.2, Mode.CERTIFY)
+    assert few.status is Status.INCONCLUSIVE
+    assert "more samples needed for 90 % power" in few.message
+    fewer = check_of(seen(spoken(12, rise=0.2)), "wer_rise", 5.0, Mode.CERTIFY)
+    assert fewer.status is Status.INCONCLUSIVE
+    assert "12 clusters, a certificate takes 20" in fewer.message
+
+
+def test_auto_asks_for_as_many_units_as_top1_takes_samples():
+    bound = build.tolerance(D, "wer_rise", Op.LT, 1.0)
+    assert not certifies(bound, 4000)
+    assert certifies(bound, 5000)
+    relative = build.tolerance(D, "mae_rise", Op.LT, 1.0)
+    assert may_certify(relative)
+    assert not certifies(relative, 10**6)
+    assert certifies(replace(relative, mode=Mode.CERTIFY), 5)
+
+
+@pytest.mark.parametrize(("metric", "least"), [("map_drop", 300), ("wer_rise", 20)])
+def test_a_certificate_that_cannot_be_is_said_before_the_run(metric, least):
+    bound = build.tolerance(D, metric, Op.LT, 1.0, mode=Mode.CERTIFY)
+    (line,) = hopeless([bound], least - 1)
+    assert f"takes {least} at least" in line
+    assert not hopeless([bound], least)
+
+
+def detected(images, missed, *, seed=0):
+    """One true box an image; the reference finds all, the candidate misses some."""
+    generator = np.random.default_rng(seed)
+    image, score = np.arange(images), generator.random(images)
+    hits = np.full(images, ALL_OVERLAPS)
+    fewer = hits.copy()
+    fewer[:missed] = 0
+    facts = {"image": image, "class": np.zeros(images), "score": score}
+    return TaskScores(
+        task="detection",
+        units=images,
+        truth=columns(image=image, **{"class": np.zeros(images)}),
+        reference=columns(**facts, matched=hits),
+        candidate=columns(**facts, matched=fewer),
+    )
+
+
+def test_map_has_an_interval_from_three_hundred_images_on():
+    few, many = scored(detected(299, 20)), scored(detected(300, 20))
+    assert few.reference["map"] == many.reference["map"] == pytest.approx(100.0)
+    assert few.intervals["map_drop"].refused == "299 images, a certificate takes 300"
+    found = many.intervals["map_drop"]
+    assert not found.refused
+    assert found.low < many.values["map_drop"] < found.high
+    check = check_of(seen(detected(299, 20)), "map_drop", 50.0, Mode.CERTIFY)
+    assert check.status is Status.INCONCLUSIVE
+
+
+def test_facts_that_do_not_fit_together_have_no_value():
+    broken = replace(detected(5, 1), candidate=columns(image=[0.0]))
+    assert "do not fit together" in scored(broken).why_none
+    check = check_of(seen(broken), "map_drop", 5.0)
+    assert (check.status, "not measured" in check.message) == (Status.FAIL, True)
+
+
+def test_samples_that_are_missing_leave_no_value():
+    short = replace(seen(spoken(50, rise=0.1)), samples_evaluated=49)
+    check = check_of(short, "wer", 90.0)
+    assert check.status is Status.FAIL
+    assert "49 of 50 planned samples" in check.message
+
+
+def test_a_task_without_facts_says_so():
+    check = check_of(build.observation(), "map_drop", 5.0)
+    assert "no labels, or the task has no such metric" in check.message
+
+
+def test_every_task_has_metrics_and_a_headline():
+    own = [task for task in Task if task_metrics(task)]
+    assert set(own) == set(Task) - {Task.OTHER}
+    assert all(headline(task) for task in own if "classification" not in task)
+    assert {info.tier for info in CATALOGUE if info.tasks} == {D}
+
+
+# --- classes ----------------------------------------------------------------------------------------
+
+
+def classified(labels, before, after):
+    n = len(labels)
+    task = TaskObserved(
+        reference_top1="".join(map(str, before)),
+        candidate_top1="".join(map(str, after)),
+        labels=tuple(labels),
+    )
+    return replace(build.observation(), task=task, samples_planned=n, samples_evaluated=n)
+
+
+def test_the_class_that_falls_most_is_found_among_those_seen_often_enough():
+    labels = [0] * 20 + [1] * 10 + [2] * 5
+    before = [1] * 35
+    after = [1] * 20 + [0] * 3 + [1] * 7 + [0] * 5
+    values = measure(classified(labels, before, after)).of(D, "worst_class_drop")
+    assert [m.value for m in values] == [pytest.approx(30.0)]
+
+
+def test_older_results_have_no_classes():
+    (value,) = measure(build.observation()).of(D, "worst_class_drop")
+    assert value.value is None
+    assert "an old one" in value.why_none
+
+
+# --- metrics of the user's own ----------------------------------------------------------------------
+
+
+def own(direction="higher", aggregate="mean", count=400, shift=0.5, **changes):
+    generator = np.random.default_rng(4)
+    before = generator.normal(30.0, 2.0, count)
+    after = before - shift + generator.normal(0.0, 1.0, count)
+    fields = {
+        "name": "psnr",
+        "unit": "dB",
+        "direction": direction,
+        "aggregate": aggregate,
+        "reference": tuple(before.tolist()),
+        "candidate": tuple(after.tolist()),
+    }
+    return CustomScores(**{**fields, **changes})
+
+
+def test_a_mean_and_its_difference():
+    scores = own()
+    found = custom_values(scores)
+    drop = np.mean(scores.reference) - np.mean(scores.candidate)
+    assert found.reference["custom.psnr"] == pytest.approx(np.mean(scores.reference))
+    assert found.values["custom.psnr_drop"] == pytest.approx(drop)
+    interval = found.intervals["custom.psnr_drop"]
+    assert interval.standard_error == pytest.approx(1.0 / 20.0, rel=0.1)
+    lower = custom_values(own(direction="lower"))
+    assert lower.values["custom.psnr_drop"] == pytest.approx(-drop)
+
+
+def test_a_ratio_of_sums():
+    weights = tuple(np.arange(1.0, 401.0).tolist())
+    scores = own(aggregate="ratio", reference_weights=weights, candidate_weights=weights)
+    expected = sum(scores.candidate) / sum(weights)
+    assert custom_values(scores).values["custom.psnr"] == pytest.approx(expected)
+
+
+def test_bounds_on_it_are_judged_like_others():
+    observation = replace(build.observation(), custom=(own(),))
+    assert check_of(observation, "custom.psnr_drop", 1.0).status is Status.PASS
+    certified = check_of(observation, "custom.psnr_drop", 1.0, Mode.CERTIFY)
+    assert (certified.status, "certified" in certified.message) == (Status.PASS, True)
+    assert check_of(observation, "custom.psnr_drop", 0.1, Mode.CERTIFY).status is Status.FAIL
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"candidate": (), "why_none": "it raised ValueError"}, "it raised ValueError"),
+        ({"candidate": (1.0,)}, "a number for every sample"),
+        ({"reference": (), "candidate": ()}, "a number for every sample"),
+    ],
+)
+def test_what_it_did_not_give_is_not_measured(changes, why):
+    observation = replace(build.observation(), custom=(own(**changes),))
+    check = check_of(observation, "custom.psnr_drop", 1.0)
+    assert (check.status, why in check.message) == (Status.FAIL, True)
+
+
+def test_a_number_that_is_not_finite_has_no_value():
+    values = list(own().candidate)
+    values[3] = float("nan")
+    observation = replace(build.observation(), custom=(own(candidate=tuple(values)),))
+    check = check_of(observation, "custom.psnr_drop", 100.0)
+    assert check.status is Status.FAIL
+    assert "the value is nan" in check.message
+
+
+def test_a_baseline_keeps_both_models_values():
+    observation = replace(build.observation(), custom=(own(),))
+    provenance = Provenance(reason="r", commit="c", author="a", date="d", gate_version="0")
+    made = make_baseline(build.case(), observation, provenance)
+    kept = {(v.metric, v.subject): v.unit for v in made.values if v.metric.startswith("custom")}
+    assert kept == {
+        ("custom.psnr", "case"): "dB",
+        ("custom.psnr_drop", "case"): "dB",
+        ("custom.psnr", "reference"): "dB",
+    }
