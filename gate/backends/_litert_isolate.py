@@ -115,8 +115,9 @@ class LiteRtPiece:
     def run(self, operands: Sequence[Array]) -> Array:
         """See ``Piece.run``."""
         if self._model is None:
-            names = {place: str(place) for place in range(len(operands))}
-            self._model = Model(self._source, self.content(), names)
+            content, ports = self._packed()
+            names = {port: str(place) for place, port in enumerate(ports)}
+            self._model = Model(self._source, content, names)
         model = self._model
         feeds = {str(place): value for place, value in enumerate(self._feeds(operands))}
         (value,) = model.stored(feeds, [model.outputs[0].index])
@@ -124,7 +125,7 @@ class LiteRtPiece:
 
     def save(self, folder: Path, operands: Sequence[Array]) -> Saved:  # noqa: ARG002 - the file names its types
         """See ``Piece.save``."""
-        (folder / MODEL_FILE).write_bytes(self.content())
+        (folder / MODEL_FILE).write_bytes(self._packed()[0])
         about = self._layers.graph.tensors[self._layer.output]
         lines = [
             "from ai_edge_litert.interpreter import Interpreter, OpResolverType",
@@ -152,8 +153,8 @@ class LiteRtPiece:
             lines.append(f"got = (got.astype(np.float32) - {zero_point}) * np.float32({scale!r})")
         return Saved(file=MODEL_FILE, packages=("numpy", "ai-edge-litert"), runs="\n".join(lines))
 
-    def content(self) -> bytes:
-        """The layer as a flatbuffer."""
+    def _packed(self) -> tuple[bytes, list[int]]:
+        """The layer as a flatbuffer, and its inputs among the tensors of that."""
         return _Part(self._layers).packed(
             (*self._before, self._layer.operator), self._entries, self._layer.output
         )
@@ -188,15 +189,19 @@ class _Part:
         self._buffers = [schema.BufferT()]  # the first one is empty by convention
         self._codes: list[Any] = []
 
-    def packed(self, operators: Sequence[Operator], entries: Sequence[int], output: int) -> bytes:
-        """The flatbuffer of some operators, and of those that unpack their constants."""
+    def packed(
+        self, operators: Sequence[Operator], entries: Sequence[int], output: int
+    ) -> tuple[bytes, list[int]]:
+        """The flatbuffer of some operators, and of those that unpack their constants; and its inputs
+        among its tensors."""
         schema, unpacking = self._schema, self._layers.unpacking
         reads = dict.fromkeys(index for op in operators for index in op.inputs)
         first = [unpacking[index] for index in reads if index in unpacking]
         made = [self._operator(op) for op in (*first, *operators)]
+        inputs = [self._places[index] for index in entries]
         graph = schema.SubGraphT(
             tensors=self._tensors,
-            inputs=[self._places[index] for index in entries],
+            inputs=inputs,
             outputs=[self._places[output]],
             operators=made,
             name="layer",
@@ -208,9 +213,9 @@ class _Part:
             buffers=self._buffers,
             description="one layer",
         )
-        builder = _builder()
+        builder = aligned_builder()
         builder.Finish(model.Pack(builder), IDENTIFIER)
-        return bytes(builder.Output())
+        return bytes(builder.Output()), inputs
 
     def _operator(self, op: Operator) -> Any:
         from copy import copy
@@ -240,7 +245,8 @@ class _Part:
         return self._places[index]
 
 
-def _builder() -> Any:
+def aligned_builder() -> Any:
+    """A flatbuffer builder that aligns byte vectors as the schema demands."""
     import flatbuffers  # comes with ai-edge-litert
 
     class Aligned(flatbuffers.Builder):  # type: ignore[misc] # no type information is published
