@@ -12,7 +12,7 @@ from gate.spec.nodes import Mapping, Node, child, plain
 from gate.spec.schema_words import Schema, closed, count, named, ref, text
 
 TASKS = tuple(task.value for task in Task)
-CUSTOM_UNITS = ("", "%", "dB", "ms", "B", "x", "nat")
+CUSTOM_UNITS = ("%", "dB", "ms", "B", "x", "nat")
 CUSTOM_KEY = CUSTOM.removesuffix(".")
 AGGREGATES = ("mean", "ratio")
 NEEDS_DECODING = (Task.DETECTION, Task.TRANSCRIPTION)
@@ -181,14 +181,13 @@ def metrics_schema() -> Schema:
                     "type": "string",
                     "pattern": ENTRY_PATTERN,
                     "description": (
-                        "package.module:callable of a trusted module; gets the outputs by name and "
-                        "the truths of a batch, gives one number a sample (aggregate: ratio: two)"
+                        "callable of a trusted module; gets outputs by name, truths and inputs of a "
+                        "batch, gives one number a sample, or two with aggregate: ratio"
                     ),
                 },
                 "unit": {
                     "enum": list(CUSTOM_UNITS),
-                    "default": "",
-                    "description": "unit of the numbers",
+                    "description": "unit of the numbers; none where not given",
                 },
                 "direction": {
                     "enum": [direction.value for direction in Direction],
@@ -222,7 +221,7 @@ def custom_metrics(root: Node) -> tuple[CustomMetric, ...]:
         if not isinstance(content, dict):
             continue
         unit, direction = content.get("unit", ""), content.get("direction")
-        if unit not in CUSTOM_UNITS or direction not in tuple(Direction):
+        if unit not in ("", *CUSTOM_UNITS) or direction not in tuple(Direction):
             continue
         found.append(
             CustomMetric(
