@@ -53,6 +53,8 @@ def packed_qparams(node: Node, stored: Stored, graph: Graph) -> QParams | None:
         raw = graph.value(stored.zero_point)
         if raw is None:
             return None
+        if raw.dtype.kind == "f":
+            raw = raw.clip(0, (1 << bits) - 1)  # real numbers, which need not be codes
         zero_points = _unpacked(raw.reshape(columns, -1), bits)[:, : by_block.shape[1]]
     return _summary(
         by_block,

@@ -16,6 +16,8 @@ def groups_of_four(layer: Folded, graph: Graph) -> tuple[int, int]:
     two zeros or more. Weights whose input channels are no multiple of four have none, nor have packed
     ones."""
     total = sparse = 0
+    if blocks.packed(layer.node):
+        return total, sparse
     for weight in layer.weights:
         zeros = _zeros(weight, graph)
         axis = _input_axis(layer.node, zeros.ndim) if zeros is not None else None
@@ -48,7 +50,7 @@ def _zeros(weight: Stored | str, graph: Graph) -> Array | None:
 
 def _input_axis(node: Node, rank: int) -> int | None:
     """Axis of the input channels in a weight of ``rank`` axes; None where there is no one answer."""
-    if blocks.packed(node) or rank < 2:
+    if rank < 2:
         return None
     integer = ops.INTEGER_OPS.get(node.op)
     match integer.stands_for if integer else node.op:

@@ -58,6 +58,12 @@ class OnnxRuntimeMatMulNBits:
                 "description": "Least precision of the product: 0 unset, 1 float32, 2 float16, 3 bfloat16,"
                 " 4 int8. Of QOperator files only: for QDQ the runtime decides.",
             },
+            "algorithm": {
+                "enum": ["nearest", "hqq"],
+                "default": "nearest",
+                "description": "How scales are chosen: from the largest weight, or by half-quadratic"
+                " optimisation of the error (needs torch; QOperator, symmetric: false).",
+            },
             "keep_float": _onnx.COMMON_PROPERTIES["keep_float"],
             "preprocess": _onnx.COMMON_PROPERTIES["preprocess"],
         },
@@ -92,11 +98,7 @@ class OnnxRuntimeMatMulNBits:
     ) -> Artifact:
         """See ``Quantizer.quantize``."""
         chosen = with_defaults(options, self.options_schema)
-        if chosen["format"] == "QDQ" and chosen["accuracy_level"]:
-            raise QuantizeError(
-                "accuracy_level is not written into a QDQ file: the runtime decides it; leave it out, or"
-                " take format: QOperator"
-            )
+        _refuse(chosen)
         with _onnx.workspace() as folder:
             prepared = _onnx.prepare(model, preprocess=chosen["preprocess"], folder=folder)
             excluded = _onnx.excluded_nodes(prepared, chosen["keep_float"], model, calibration)
@@ -133,11 +135,30 @@ class OnnxRuntimeMatMulNBits:
         return tuple(node.name for node in graph.node)
 
 
+def _refuse(chosen: Mapping[str, JsonValue]) -> None:
+    """What the library would leave out, or assert."""
+    if chosen["format"] == "QDQ" and chosen["accuracy_level"]:
+        raise QuantizeError(
+            "accuracy_level is not written into a QDQ file: the runtime decides it; leave it out, or take"
+            " format: QOperator"
+        )
+    if chosen["algorithm"] != "hqq":
+        return
+    if chosen["format"] == "QDQ" or chosen["symmetric"] or chosen["accuracy_level"]:
+        raise QuantizeError(
+            "algorithm: hqq gives zero points in floating point: it takes format: QOperator, symmetric:"
+            " false and no accuracy_level"
+        )
+    if find_spec("torch") is None:
+        raise QuantizeError("algorithm: hqq needs torch: pip install 'quantgate[torch]'")
+
+
 def _write(
     prepared: Path, written: Path, chosen: Mapping[str, JsonValue], excluded: Sequence[str]
 ) -> None:
     import onnx
     from onnxruntime.quantization.matmul_nbits_quantizer import (
+        HQQWeightOnlyQuantConfig,
         MatMulNBitsQuantizer,
         QuantFormat,
     )
@@ -146,13 +167,16 @@ def _write(
     model = ONNXModel(onnx.load_model(str(prepared)))
     del model.model.graph.value_info[:]  # of weights that are about to change their type
     model.replace_gemm_with_matmul()
+    bits, size = chosen["bits"], chosen["block_size"]
+    hqq = chosen["algorithm"] == "hqq"
     quantizer = MatMulNBitsQuantizer(
         model.model,
-        bits=chosen["bits"],
-        block_size=chosen["block_size"],
+        bits=bits,
+        block_size=size,
         is_symmetric=chosen["symmetric"],
         accuracy_level=chosen["accuracy_level"],
         quant_format=getattr(QuantFormat, chosen["format"]),
+        algo_config=HQQWeightOnlyQuantConfig(bits=bits, block_size=size) if hqq else None,
         nodes_to_exclude=[*excluded, *(f"{name}{_PRODUCT}" for name in excluded)],
     )
     quantizer.process()

@@ -113,6 +113,21 @@ def test_bad_scales_by_block_are_told(tmp_path):
     assert np.isnan(rows["second"].weight.scales).sum() == 1
 
 
+def test_hqq_loses_less(tmp_path):
+    model = mlp(tmp_path)
+    errors = []
+    for algorithm in ("nearest", "hqq"):
+        options = {"algorithm": algorithm, "symmetric": False}
+        rows, error, _ = opened(quantize(NBITS, model, tmp_path / algorithm, **options), model)
+        assert all(
+            row.weight.scheme == "per-block-32-affine" for row in rows.values() if row.params
+        )
+        errors.append(error)
+    assert errors[1] < errors[0]
+    with pytest.raises(QuantizeError, match="hqq gives zero points in floating point"):
+        quantize(NBITS, model, tmp_path / "out", algorithm="hqq")
+
+
 def test_qdq_of_8_bits_that_does_nothing_is_refused(tmp_path):
     with pytest.raises(
         QuantizeError, match=r"nothing was quantized.* Gemm .2.*only supports QOper"
