@@ -165,7 +165,9 @@ class LiteRtPiece:
         feeds = []
         for index, value in zip(self._entries, operands, strict=True):
             about = self._layers.graph.tensors[index]
-            if not about.quantized:
+            if value.dtype == np.dtype(about.dtype):
+                feeds.append(value)  # an input behind a declared transform is stored already
+            elif not about.quantized:
                 feeds.append(np.asarray(value, np.dtype(about.dtype), order="C"))
             elif len(about.scales) == 1:
                 scale, zero_point = about.scales[0], about.zero_points[0]
