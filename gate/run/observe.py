@@ -90,7 +90,7 @@ class _Run:
         self._stack = stack
         self._notes: list[str] = []
         self._flips = collector(case, pictures=job.pictures)
-        self._scorer = task_scorer(case)
+        self._scorer = task_scorer(case.model, case.data.preprocess)
         self._custom = [CustomScorer(metric) for metric in case.metrics]
         self._backend: Backend = mutator.backend(plugins.load("backends", case.target.backend))
 

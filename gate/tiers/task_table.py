@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from gate.core.canonical import JsonValue
-from gate.core.case import Case
-from gate.core.spec import Options
+from gate.core.spec import ModelSpec, Options
 from gate.core.task import Task
 from gate.spec.tasks import DECODINGS
 from gate.tiers.task import TaskScorer
@@ -23,14 +22,14 @@ _SCORERS: dict[str, type[TaskScorer]] = {
 }
 
 
-def task_scorer(case: Case) -> TaskScorer | None:
-    """The scorer of a case's task; None for classification, which ``numerical`` counts itself, and
+def task_scorer(model: ModelSpec, preprocess: Options) -> TaskScorer | None:
+    """The scorer of a model's task; None for classification, which ``numerical`` counts itself, and
     for tasks without one."""
-    task = case.model.task
+    task = model.task
     if task == Task.SEGMENTATION:
-        return SegmentationScorer(decoding(task, case.model.decoding), case.data.preprocess)
+        return SegmentationScorer(decoding(task, model.decoding), preprocess)
     kind = _SCORERS.get(task)
-    return kind(decoding(task, case.model.decoding)) if kind is not None else None
+    return kind(decoding(task, model.decoding)) if kind is not None else None
 
 
 def decoding(task: str, written: Options) -> dict[str, JsonValue]:
