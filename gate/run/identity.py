@@ -22,6 +22,7 @@ ARITHMETIC = (
     "pillow",
     "safetensors",
     "scikit-learn",
+    "tensorflow",
     "tensorflow-cpu",
     "torch",
     "torchao",
