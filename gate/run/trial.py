@@ -176,7 +176,10 @@ def observe_outputs(
     Raises:
         OutputError, BackendError: a model does not answer.
     """
-    scorer, custom = task_scorer(case.model, case.data.preprocess), [CustomScorer(metric) for metric in case.metrics]
+    scorer, custom = (
+        task_scorer(case.model, case.data.preprocess),
+        [CustomScorer(metric) for metric in case.metrics],
+    )
     seen = observe_numerical(
         bench.samples.batches(case.run.batch, limit=limit),
         reference=reference,
