@@ -26,6 +26,20 @@ def grey(split: str) -> tuple[Images, Labels]:
     return images, np.array([data.label(i) for i in range(len(data))], np.int64)
 
 
+def planes(split: str = "test") -> tuple[npt.NDArray[np.float32], Labels]:
+    """Images in [0, 1], shape (samples, 1, 8, 8), and their labels."""
+    images, labels = grey(split)
+    return (images / 16).astype(np.float32)[:, None], labels
+
+
+def steps(count: int = 32, length: int = 16, inputs: int = 256) -> npt.NDArray[np.float32]:
+    """Digits as the steps of sequences: shape (count, length, inputs), standard deviation about 1."""
+    images, _ = grey("test")
+    flat = images.astype(np.float32).reshape(-1) / 16
+    made = np.resize(flat, (count, length, inputs)) - flat.mean()
+    return np.ascontiguousarray(made / flat.std())
+
+
 def rgb(split: str = "test", size: int = 32) -> tuple[Images, Labels]:
     """Each pixel a square of ``size / 8``, in three equal channels: shape (samples, 3, size, size), 0 to 16."""
     images, labels = grey(split)
