@@ -19,11 +19,6 @@ from gate.core.layer import LayerRow
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-_OPTIONS = {
-    "freezing": True,
-    # Helper processes would outlive the worker's limits.
-    "compile_threads": 1,
-}
 _COUNTED = {
     "conv": "qconv_weight_prepack_matcher_count",
     "linear": "qlinear_weight_prepack_matcher_count",
@@ -44,8 +39,12 @@ class Compiled:
 
     def __init__(self, module: nn.Module) -> None:
         import torch
+        from torch._inductor import config
 
-        self._call = torch.compile(module, dynamic=True, options=_OPTIONS)
+        # For the whole process: torch looks at it while it reads the network, before options of one
+        # call hold. Helper processes would outlive the worker's limits.
+        config.freezing, config.compile_threads = True, 1
+        self._call = torch.compile(module, dynamic=True)
         self._kernels: Counter[str] = Counter()
         self._ran = False
 

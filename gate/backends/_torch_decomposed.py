@@ -11,6 +11,7 @@ import operator
 from typing import TYPE_CHECKING, Any
 
 from gate.core.layer import QParams
+from gate.models.torch_runtime import quiet_torch_ao
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,13 +41,14 @@ def constant_weight(graph: GraphModule, node: Node) -> Tensor | None:
         return None
     values = _constant(graph, source)
     scales, zero_points = (_constant(graph, value) for value in node.args[1:3])
-    if "per_channel" in _name(node):
+    with quiet_torch_ao():
+        if "per_channel" not in _name(node):
+            return torch._make_per_tensor_quantized_tensor(values, float(scales), int(zero_points))
         if zero_points is None:
             zero_points = torch.zeros(len(scales), dtype=torch.int64)
         return torch._make_per_channel_quantized_tensor(
             values, scales.double(), zero_points.long(), int(node.args[3])
         )
-    return torch._make_per_tensor_quantized_tensor(values, float(scales), int(zero_points))
 
 
 def entering_type(node: Node) -> str | None:

@@ -53,14 +53,14 @@ def call_names(graph: GraphModule) -> dict[Node, str]:
     the module's path. Quantize and dequantize calls of such graphs get no name: they are no layers.
     """
     nodes = [node for node in calls(graph) if not is_boundary(node)]
-    alone = Counter(scope_of(node) for node in nodes if _is_overload(node.target))
+    alone = Counter(scope_of(node) for node in nodes if is_overload(node.target))
     used: Counter[str] = Counter()
     names = {}
     for node in nodes:
         scope = scope_of(node)
         if node.op == "call_module":
             name = str(node.target)
-        elif _is_overload(node.target) and scope and alone[scope] == 1:
+        elif is_overload(node.target) and scope and alone[scope] == 1:
             name = scope
         else:
             name = f"{scope}.{base_name(node.target)}" if scope else base_name(node.target)
@@ -102,7 +102,8 @@ def scope_of(node: Node) -> str:
     return str(list(stack.values())[-1][0])
 
 
-def _is_overload(target: Any) -> bool:
+def is_overload(target: Any) -> bool:
+    """True for an operator as exported graphs call it."""
     import torch
 
     return isinstance(target, torch._ops.OpOverload)

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from gate.backends._torch_decomposed import is_boundary
-from gate.backends._torch_graph import base_name, calls, scope_of
+from gate.backends._torch_graph import base_name, calls, is_overload, scope_of
 from gate.backends._torch_left import passed_through
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ _TRANSPARENT = frozenset({"quantize_per_tensor", "quantize_per_channel", "dequan
 _FUSED_SUFFIXES = ("_relu",)
 _RELUS = frozenset({"relu", "relu_"})
 _ABSORBS_NORM = ("Conv", "Linear")
+_ABSORBING = ("conv", "linear")
 
 
 def match_graphs(reference: GraphModule, candidate: GraphModule) -> dict[Node, tuple[Node, ...]]:
@@ -105,7 +106,7 @@ class _Matcher:
         chain = [head]
         relu_wanted = self._fuses_relu(node) and not self._is_relu(head)
         for following in _single_consumers(head):
-            if following not in self._free or following.target in self._kept:
+            if following not in self._free or self._place(following) in self._kept:
                 break
             if self._is_relu(following):
                 if relu_wanted:
@@ -127,10 +128,19 @@ class _Matcher:
         return base_name(node.target) in _RELUS
 
     def _is_norm(self, node: Node) -> bool:
-        return node.op == "call_module" and self._kind(node).startswith("BatchNorm")
+        if node.op == "call_module":
+            return self._kind(node).startswith("BatchNorm")
+        return is_overload(node.target) and base_name(node.target) == "batch_norm"
 
     def _absorbs_norm(self, node: Node) -> bool:
-        return node.op == "call_module" and self._kind(node).startswith(_ABSORBS_NORM)
+        if node.op == "call_module":
+            return self._kind(node).startswith(_ABSORBS_NORM)
+        return is_overload(node.target) and base_name(node.target).startswith(_ABSORBING)
+
+    @staticmethod
+    def _place(node: Node) -> Any:
+        """The module that is called, or around an operator of an exported graph; else the function."""
+        return scope_of(node) if is_overload(node.target) else node.target
 
     def _kind(self, node: Node) -> str:
         return type(self._reference.get_submodule(str(node.target))).__name__

@@ -54,8 +54,7 @@ def exported_graph(
 ) -> GraphModule:
     """A network as a graph of operators, with the dynamic axes that the spec names.
 
-    Exported with gradients enabled whatever the caller's mode is: without them linear layers become
-    products of matrices, which no PT2E quantizer knows.
+    Exported with gradients enabled, as training needs, whatever the caller's mode is.
 
     Raises:
         QuantizeError: ``torch.export`` refuses the network, or fixes a dynamic axis.

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 _QAT = "qat"
 _FAILURES = (RuntimeError, ValueError, AssertionError, AttributeError, KeyError, IndexError)
 """What torchao raises for graphs that it does not understand."""
+_REGION = "wrap_with_set_grad_enabled"
 _LAYERS = ("conv1d", "conv2d", "conv3d", "linear", "matmul")
 _DECOMPOSED = ("addmm", "mm", "bmm", "convolution")
 
@@ -163,6 +164,14 @@ def _prepared(
     else:
         module = copy.deepcopy(model.module).train(qat)
         graph = exported_graph(module, model.spec.inputs, strict=options["strict"])
+    if any(_REGION in str(node.target) for node in graph.graph.nodes):
+        raise QuantizeError(
+            "nothing would be quantized: the model's forward runs under torch.no_grad(), and the exported "
+            "program holds its layers in a region of their own, which X86InductorQuantizer does not "
+            "look into; take no_grad out of forward, or export under no_grad too"
+        )
+    if not _found(graph, _LAYERS):
+        raise QuantizeError(_nothing(graph, kept))
     try:
         if not qat:
             return prepare_pt2e(graph, _quantizer(options, kept))
@@ -237,23 +246,27 @@ def _integer_weights(graph: GraphModule) -> int:
 
 def _nothing(graph: GraphModule, kept: Sequence[str]) -> str:
     """Why nothing was quantized, from what the graph is made of."""
+    said = "nothing was quantized: X86InductorQuantizer"
+    if layers := _found(graph, _LAYERS):
+        left = f"; kept in float: {', '.join(kept)}" if kept else ""
+        return f"{said} took none of {layers} to integers{left}"
+    if decomposed := _found(graph, _DECOMPOSED):
+        return (
+            f"{said} knows conv2d and linear, the exported program computes by {decomposed}: its layers "
+            "were taken apart (run_decompositions, or an export for inference); give the program as "
+            "torch.export.export makes it"
+        )
+    return f"{said} found no convolution and no linear layer in the exported program"
+
+
+def _found(graph: GraphModule, operators: Sequence[str]) -> str:
+    """How often a graph calls each of some operators, for people; empty where it calls none."""
     found = Counter(
         str(node.target).removeprefix("aten.").partition(".")[0]
         for node in graph.graph.nodes
         if node.op == "call_function"
     )
-    said = "nothing was quantized: X86InductorQuantizer"
-    if decomposed := [name for name in _DECOMPOSED if found[name]]:
-        return (
-            f"{said} knows convolutions and linear layers, the exported program computes by "
-            f"{', '.join(f'{found[name]} {name}' for name in decomposed)}; it was exported under "
-            "torch.no_grad(), which takes layers apart: export it with gradients enabled"
-        )
-    if layers := [name for name in _LAYERS if found[name]]:
-        numbers = ", ".join(f"{found[name]} {name}" for name in layers)
-        left = f"; kept in float: {', '.join(kept)}" if kept else ""
-        return f"{said} took none of {numbers} to integers{left}"
-    return f"{said} found no convolution and no linear layer in the exported program"
+    return ", ".join(f"{found[name]} {name}" for name in operators if found[name])
 
 
 def _told(step: str, error: Exception, *, strict: bool) -> str:
