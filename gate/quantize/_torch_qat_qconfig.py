@@ -25,8 +25,11 @@ def qat_mapping(options: Mapping[str, JsonValue], kept: Sequence[str]) -> Any:
 
 
 def qat_qconfig(options: Mapping[str, JsonValue], *, per_channel: bool | None = None) -> Any:
-    """Moving averages of the range of an activation, and of the weights; ``per_channel`` overrules
-    the option (transposed convolutions have kernels by tensor only)."""
+    """Moving averages of the range of an activation, and the range that a weight has in each step.
+
+    torch's own default lets the range of a weight lag behind too, by a hundred steps; in a short
+    training with steps that matter, weights then grow out of their range and lose their gradient.
+    ``per_channel`` overrules the option (transposed convolutions have kernels by tensor only)."""
     import torch
     from torch.ao.quantization import (
         FusedMovingAvgObsFakeQuantize,
@@ -56,7 +59,7 @@ def qat_qconfig(options: Mapping[str, JsonValue], *, per_channel: bool | None = 
         quant_max=INT8[1],
         dtype=torch.qint8,
         qscheme=scheme,
-        averaging_constant=options["averaging"],
+        averaging_constant=1.0,
     )
     return QConfig(activation=activation, weight=weight)
 

@@ -88,8 +88,8 @@ class TorchQat:
                 "type": "number",
                 "exclusiveMinimum": 0,
                 "maximum": 1,
-                "default": 0.01,
-                "description": "weight of a batch in the moving average of a range",
+                "default": 0.1,
+                "description": "weight of a step in the moving average of an activation's range",
             },
             "reduce_range": {
                 "type": "boolean",
