@@ -51,8 +51,8 @@ class KerasSession:
         yield from self._outputs(inputs, wanted)
 
     def packed_bytes(self) -> int | None:
-        """Bytes of the weights."""
-        return int(self._about["bytes"])
+        """Not told: TensorFlow keeps what it likes."""
+        return None
 
     def _outputs(
         self, inputs: TensorMap, capture: Sequence[str] = ()

@@ -12,6 +12,7 @@ import importlib
 import json
 import os
 import select
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -43,11 +44,13 @@ class Refused(Exception):  # noqa: N818 - what the parent tells the user
 
 
 class Builder:
-    """Builds models from recipes and keeps the last one."""
+    """Builds models from recipes and keeps the last one, and its form for the converter."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self._recipe = ""
         self._model: Any = None
+        self._exported = ""
 
     def __call__(self, recipe: dict[str, Any]) -> Any:
         """The model of a recipe, the same each time.
@@ -55,11 +58,14 @@ class Builder:
         Raises:
             Refused: the file, the application or the entry gives no model.
         """
+        if "path" in recipe and not Path(recipe["path"]).is_file():
+            raise Refused(f"{recipe['path']}: no such Keras file")
         import keras
 
-        text = json.dumps([recipe, _state(recipe.get("path"))], sort_keys=True)
+        text = json.dumps(_identity(recipe), sort_keys=True)
         if text == self._recipe:
             return self._model
+        self._recipe = self._exported = ""
         keras.utils.clear_session()
         keras.utils.set_random_seed(recipe.get("seed", 0))
         model = _made(keras, recipe)
@@ -73,13 +79,29 @@ class Builder:
         self._recipe, self._model = text, model
         return model
 
+    def exported(self, inputs: list[dict[str, Any]]) -> Path:
+        """The last model as a saved model whose signature has the names and shapes of ``inputs``."""
+        import tensorflow as tf
 
-def _state(path: str | None) -> list[int]:
-    """What changes when a file does."""
-    if path is None or not Path(path).is_file():
-        return []
-    about = Path(path).stat()
-    return [about.st_mtime_ns, about.st_size]
+        text = json.dumps(inputs)
+        folder = self._folder / "exported"
+        if text != self._exported:
+            shutil.rmtree(folder, ignore_errors=True)
+            module = tf.Module()
+            module.model = self._model
+            # Without these, variables stay variables, and nothing is folded into anything.
+            module.kept = [variable.value for variable in self._model.variables]
+            signature = _served(tf, self._model, inputs)
+            tf.saved_model.save(module, str(folder), signatures=signature)
+            self._exported = text
+        return folder
+
+
+def _identity(recipe: dict[str, Any]) -> dict[str, Any]:
+    """The recipe; of a file, what it holds and not where it lies."""
+    if "path" not in recipe:
+        return recipe
+    return {"file": hashlib.sha256(Path(recipe["path"]).read_bytes()).hexdigest()}
 
 
 def _made(keras: Any, recipe: dict[str, Any]) -> Any:
@@ -187,20 +209,17 @@ def _size(size: int | None) -> int:
     return -1 if size is None else int(size)
 
 
-def convert(model: Any, request: dict[str, Any]) -> dict[str, Any]:
+def convert(builder: Builder, request: dict[str, Any]) -> dict[str, Any]:
     """Write a ``.tflite`` file; see ``gate.models.tensorflow`` for the keys of a request."""
     import tensorflow as tf
 
-    with tempfile.TemporaryDirectory(prefix="gate-saved-model-") as folder:
-        module = tf.Module()
-        module.model = model
-        tf.saved_model.save(module, folder, signatures=_served(tf, model, request["inputs"]))
-        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
-        _configure(tf, converter, request)
-        try:
-            content = converter.convert()
-        except Exception as error:  # the converter raises anything
-            raise Refused(f"the TensorFlow converter refuses the model: {error}") from error
+    folder = builder.exported(request["inputs"])
+    converter = tf.lite.TFLiteConverter.from_saved_model(str(folder))
+    _configure(tf, converter, request)
+    try:
+        content = converter.convert()
+    except Exception as error:  # the converter raises anything
+        raise Refused(f"the TensorFlow converter refuses the model: {error}") from error
     Path(request["out"]).write_bytes(content)
     return {}
 
@@ -293,14 +312,17 @@ def save(model: Any, request: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
-DO = {"describe": describe, "convert": convert, "run": run, "save": save}
+DO = {"describe": describe, "run": run, "save": save}
 
 
 def answer(builder: Builder, line: bytes) -> dict[str, Any]:
     """Do what one request asks for."""
     request = json.loads(line)
     try:
-        return {"ok": DO[request["do"]](builder(request["model"]), request)}
+        model = builder(request["model"])
+        if request["do"] == "convert":
+            return {"ok": convert(builder, request)}
+        return {"ok": DO[request["do"]](model, request)}
     except Refused as error:
         return {"refused": str(error)}
     except Exception as error:  # noqa: BLE001 - told to the parent, which names what it asked
@@ -315,7 +337,7 @@ def main() -> None:
     idle = float(sys.argv[1])
     with tempfile.TemporaryDirectory(prefix="gate-keras-") as home:
         os.environ["KERAS_HOME"] = home
-        builder, pending = Builder(), b""
+        builder, pending = Builder(Path(home)), b""
         while select.select([0], [], [], idle)[0]:
             data = os.read(0, 1 << 16)
             if not data:

@@ -136,6 +136,8 @@ class _Child:
                 self._process.stdin.close()
         self._process.kill()
         self._process.wait()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
 
 
 _running: list[_Child] = []

@@ -97,6 +97,11 @@ class QuantizerKit:
         """Concatenated reference and candidate outputs on fresh samples."""
         backend = plugins.load("backends", self.backend)
         inputs = tiny_batches(1, 64, seed=5)[0]
+        # As in a run: a candidate is opened beside the float model in a form that the backend opens.
+        if model.format not in backend.formats:
+            folder = artifact.path.parent / "reference"
+            folder.mkdir(exist_ok=True)
+            model = tiny_model(min(backend.formats), folder)
         with backend.open_reference(model, target=target) as session:
             reference = session.run(inputs)
         with backend.open_candidate(artifact, model=model, target=target) as session:

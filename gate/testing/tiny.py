@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -81,7 +82,12 @@ def tiny_model(
         module=module,
     )
     if format in (Format.KERAS, Format.TFLITE):
-        return convert(_keras_model(spec, out_dir), format, out_dir=out_dir)
+        return _from_file(spec, format, out_dir)
+    if format is Format.ONNX:
+        path = out_dir / f"{spec.id}.onnx"
+        path.write_bytes(_onnx_file(modules_only))
+        digest, size = files_sha256([path]), path.stat().st_size
+        return replace(model, format=format, module=None, path=path, sha256=digest, size_bytes=size)
     if format is not Format.EXPORTED:
         return convert(model, format, out_dir=out_dir)
     example = (torch.from_numpy(tiny_batches()[0][INPUT]),)
@@ -93,17 +99,41 @@ def tiny_model(
     )
 
 
-def _keras_model(spec: ModelSpec, out_dir: Path) -> LoadedModel:
-    """The network as a ``.keras`` file under ``out_dir``."""
-    path = out_dir / "tiny.keras"
-    path.write_bytes(_keras_file())
+def _from_file(
+    spec: ModelSpec,
+    format: Format,  # noqa: A002 - the artifact's word
+    out_dir: Path,
+) -> LoadedModel:
+    """The network as a file under ``out_dir``."""
+    path = out_dir / f"tiny.{format.value}"
+    path.write_bytes(_keras_file() if format is Format.KERAS else _tflite_file())
     return LoadedModel(
-        format=Format.KERAS,
+        format=format,
         sha256=files_sha256([path]),
         size_bytes=path.stat().st_size,
         spec=spec,
         path=path,
     )
+
+
+@cache
+def _onnx_file(modules_only: bool) -> bytes:
+    """Exported once a process: it takes a second."""
+    with tempfile.TemporaryDirectory(prefix="gate-tiny-") as folder:
+        module = tiny_model(Format.TORCH_MODULE, Path(folder), modules_only=modules_only)
+        path = convert(module, Format.ONNX, out_dir=Path(folder)).path
+        assert path is not None
+        return path.read_bytes()
+
+
+@cache
+def _tflite_file() -> bytes:
+    """Converted once a process: it takes seconds."""
+    with tempfile.TemporaryDirectory(prefix="gate-tiny-") as folder:
+        keras = tiny_model(Format.KERAS, Path(folder))
+        path = convert(keras, Format.TFLITE, out_dir=Path(folder)).path
+        assert path is not None
+        return path.read_bytes()
 
 
 @cache
