@@ -120,7 +120,11 @@ class Folder:
             quantized=integers
             and not node.hides_compute
             and not any(isinstance(weight, str) for weight in weights)
-            and (stored is not None or node.op in ops.NEEDS_NO_OUTPUT_SCALE),
+            and (
+                stored is not None
+                or node.op in ops.NEEDS_NO_OUTPUT_SCALE
+                or bool(outputs and self._clamped_and_stored(outputs[0]))
+            ),
         )
 
     def _integer_layer(self, node: Node, integer: ops.IntegerOp) -> Folded:
@@ -225,6 +229,17 @@ class Folder:
         if all(reader.op in ops.QUANTIZE for reader in readers):
             return readers[0].outputs[0]
         return name
+
+    def _clamped_and_stored(self, name: str) -> bool:
+        """Whether an activation is all that stands between a tensor and its rounding: kernels cut
+        off at the end of the stored range, and runtimes fuse over it."""
+        readers = self._graph.consumers.get(name, [])
+        return (
+            name not in self._graph.outputs
+            and len(readers) == 1
+            and readers[0].op in ops.CLAMPS
+            and self._quantized_output(readers[0].outputs[0]) != readers[0].outputs[0]
+        )
 
     def _read_outputs(self, node: Node) -> tuple[str, ...]:
         graph = self._graph

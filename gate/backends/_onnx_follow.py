@@ -55,7 +55,8 @@ def _with_clamps(layers: tuple[Folded, ...], candidate: Graph) -> tuple[Folded, 
     """Join a layer whose output is stored in integers with the clamp that alone reads it.
 
     ONNX Runtime's quantizer gives the tensor before a clamp the range after it, even where the clamp
-    stays: what lies outside is cut off already, and that tensor alone says nothing.
+    stays: what lies outside is cut off already, and that tensor alone says nothing. Others round after
+    the clamp only, which the runtime fuses into the layer.
     """
     readers = Counter(name for layer in layers for name in set(layer.classes_in))
     makers = {layer.class_out: layer for layer in layers}
@@ -65,7 +66,7 @@ def _with_clamps(layers: tuple[Folded, ...], candidate: Graph) -> tuple[Folded, 
         if (
             layer.node.op in ops.CLAMPS
             and before is not None
-            and before.stored is not None
+            and (before.stored is not None or (before.quantized and layer.stored is not None))
             and before.node.op not in ops.CLAMPS
             and readers[before.class_out] == 1
             and before.outputs[0] not in candidate.outputs

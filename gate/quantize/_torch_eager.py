@@ -62,6 +62,8 @@ def prepared_eager(
 
     made = copy.deepcopy(module).eval()
     own_stubs = not stubs or any(isinstance(part, QuantStub) for part in made.modules())
+    # Below a module that is kept there is nothing left to keep.
+    kept = [k for k in kept if not any(k.startswith(f"{other}.") for other in kept)]
     groups = fusable(made, kept) if fuse else []
     last = _output_modules(made, kept, inputs)
     made.train(train)
@@ -236,8 +238,14 @@ def _add_stubs(
 def _keep(
     module: nn.Module, qconfig_of: Callable[[nn.Module], Any], *, quantize_again: bool
 ) -> None:
+    from torch.ao.nn.quantized import FloatFunctional
     from torch.ao.quantization import DeQuantStub, QuantStub
 
+    if isinstance(module, FloatFunctional):
+        raise QuantizeError(
+            "keep_float: a FloatFunctional cannot stay in float by itself in torch's eager flow; keep the "
+            "module around it"
+        )
     qconfig = qconfig_of(module)
     name, back = _free(module, "quant"), _free(module, "dequant")
 

@@ -82,9 +82,11 @@ def per_channel_symmetric(weight: Tensor) -> Tensor:
 
 
 def _holds_weights(part: nn.Module) -> bool:
-    return any(
-        parameter.dim() > 1 and parameter.dtype.is_floating_point
-        for parameter in part.parameters(recurse=False)
+    """Convolutions, linear, recurrent and attention layers, embeddings; neither norms nor containers
+    with a table of positions or a class token of their own."""
+    return "Norm" not in type(part).__name__ and any(
+        "weight" in name and parameter.dim() > 1 and parameter.dtype.is_floating_point
+        for name, parameter in part.named_parameters(recurse=False)
     )
 
 

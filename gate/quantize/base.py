@@ -116,7 +116,8 @@ class CalibratingQuantizer(Protocol):
 
 @runtime_checkable
 class KeepingQuantizer(Protocol):
-    """A quantizer with an option ``keep_float``: globs on the names of layers left in float."""
+    """A quantizer with an option ``keep_float``: what is left in float, by name among others; see
+    ``gate.quantize.keep_float``."""
 
     def keepable(self, model: LoadedModel, options: Options) -> tuple[str, ...]:
         """Names that ``keep_float`` selects among.

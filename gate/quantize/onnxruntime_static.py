@@ -100,8 +100,12 @@ class OnnxRuntimeStatic:
         from onnxruntime.quantization import quantize_static
 
         chosen = with_defaults(options, self.options_schema)
-        if chosen["activations"] in ("int8", "int16") and str(chosen["weights"]).startswith("uint8"):
-            raise QuantizeError(f"{chosen['activations']} activations with uint8 weights: no kernel exists for this")
+        if chosen["activations"] in ("int8", "int16") and str(chosen["weights"]).startswith(
+            "uint8"
+        ):
+            raise QuantizeError(
+                f"{chosen['activations']} activations with uint8 weights: no kernel exists for this"
+            )
         if chosen["activations"] in _SIXTEEN_BITS and chosen["format"] != "QDQ":
             raise QuantizeError(
                 f"{chosen['activations']} activations: no {chosen['format']} kernel has them; use "

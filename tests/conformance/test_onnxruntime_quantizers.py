@@ -61,3 +61,9 @@ class TestFloat16KeepingConv(QuantizerKit):
     backend = "onnxruntime"
     options: ClassVar = {"keep_ops": ["Conv"]}
     integers = False
+
+
+class TestNncf(QuantizerKit):
+    quantizer = "nncf"
+    backend = "onnxruntime"
+    options: ClassVar = {"correct": ["bias-correction"], "keep_float": {"first": 1}}
