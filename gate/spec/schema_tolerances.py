@@ -60,32 +60,39 @@ def _unit_name(unit: str) -> str:
 
 
 def tolerance_definitions() -> dict[str, Schema]:
-    """``tolerance-UNIT`` for every unit: a bound, a bound for some subjects, or a list of them."""
+    """``tolerance-UNIT`` for every unit: a bound, a bound for some subjects, or a list of them; and
+    ``tolerance-UNIT-mode`` where a metric in it can be certified."""
     definitions: dict[str, Schema] = {}
     certifiable = {info.unit for info in CATALOGUE if info.has_interval}
     for unit in FACTORS | {"bool": {}}:
         name = _unit_name(unit)
         definitions[f"bound-{name}"] = _bound(unit)
-        for_some = closed(
-            "a bound for some outputs or layers only",
-            {
-                "bound": ref(f"bound-{name}"),
-                "subjects": text("glob over output or layer names", examples=["features.*"]),
-                **(_MODE if unit in certifiable else {}),
-            },
-            required=("bound",),
-        )
-        one = [ref(f"bound-{name}"), for_some]
-        several = {"type": "array", "minItems": 1, "items": {"anyOf": one}}
-        definitions[f"tolerance-{name}"] = {"anyOf": [*one, several]}
+        definitions[f"tolerance-{name}"] = _tolerance(name, {})
+        if unit in certifiable:
+            definitions[f"tolerance-{name}-mode"] = _tolerance(name, _MODE)
     return definitions
+
+
+def _tolerance(name: str, beside: Schema) -> Schema:
+    for_some = closed(
+        "a bound for some outputs or layers only",
+        {
+            "bound": ref(f"bound-{name}"),
+            "subjects": text("glob over output or layer names", examples=["features.*"]),
+            **beside,
+        },
+        required=("bound",),
+    )
+    one = [ref(f"bound-{name}"), for_some]
+    several = {"type": "array", "minItems": 1, "items": {"anyOf": one}}
+    return {"anyOf": [*one, several]}
 
 
 def _metric(info: MetricInfo) -> Schema:
     unit = f", in {info.unit}" if info.unit not in ("", "bool") else ""
     return {
         "description": f"{info.formula}{unit}; {info.direction} is better",
-        **ref(f"tolerance-{_unit_name(info.unit)}"),
+        **ref(f"tolerance-{_unit_name(info.unit)}{'-mode' if info.has_interval else ''}"),
     }
 
 

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from gate.core.status import Tier
 from gate.core.tolerance import Mode, Tolerance
-from gate.metrics.catalogue import BY_NAME, CATALOGUE, MetricInfo
+from gate.metrics.catalogue import BY_NAME, MetricInfo
 from gate.metrics.certificate import may_certify
 from gate.spec.diagnostics import Diagnostic, did_you_mean, name_or_list, one_of, shown
 from gate.spec.grammar import GrammarError, example, parse_bound
@@ -138,8 +138,7 @@ class TolerancesReader:
             return Mode.AUTO
         value = plain(written)
         if not info.has_interval:
-            known = [other.name for other in CATALOGUE if other.has_interval]
-            message = f"{info.name} has no mode, only {one_of(known)} have"
+            message = f"{info.name} has no mode, only differences such as top1_drop have"
             self._report(written, (*path, "mode"), message)
         elif value in tuple(Mode):
             return Mode(value)

@@ -7,6 +7,7 @@ import re
 import pytest
 
 from gate.core.tolerance import Mode
+from gate.metrics.catalogue import CATALOGUE
 from gate.spec import schema
 from gate.spec.tolerances import TolerancesReader
 from tests.unit.spec.test_tolerances import messages, tree
@@ -35,7 +36,7 @@ def test_one_bound_in_two_modes_is_no_repetition() -> None:
     [
         (
             "device: {size: {bound: '<= 1 MB', mode: exact}}",
-            "a.yaml:1:41: tolerances.device.size.mode: size has no mode, only top1_drop or top5_drop have",
+            "a.yaml:1:41: tolerances.device.size.mode: size has no mode, only differences such as",
         ),
         (
             "device: {top1_drop: {bound: '< 1 pp', mode: certfy}}",
@@ -67,4 +68,8 @@ def test_the_published_schema_allows_a_mode_where_the_reader_does() -> None:
         if re.match("tolerance-", name)
         and any("mode" in branch.get("properties", {}) for branch in definition["anyOf"])
     }
-    assert with_mode == {"tolerance-pp"}
+    assert with_mode == {"tolerance-pp-mode", "tolerance-percent-mode"}
+    tiers = schema.current()["properties"]["tolerances"]["properties"]
+    for info in CATALOGUE:
+        reference = tiers[info.tier]["properties"][info.name]["$ref"]
+        assert reference.endswith("-mode") == info.has_interval, info.name
