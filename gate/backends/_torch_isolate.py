@@ -7,7 +7,7 @@ quantized first, with the scale and zero point that the tensor had when the cand
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,7 +66,11 @@ class Cutter:
         inputs: Sequence[str],
         given: Sequence[Tensor],
         settings: Callable[[], None],
+        *,
+        passed: Collection[Node] = (),
     ) -> None:
+        """``passed`` are calls that stand for no layer; they go with the layer that reads them."""
+        self._passed = frozenset(passed)
         self._graph = graph
         self._rows = rows
         self._settings = settings
@@ -126,7 +130,7 @@ class Cutter:
         return Operand(layer=self._rows[maker])
 
     def _boundary(self, node: Node) -> bool:
-        if is_boundary(node):
+        if is_boundary(node) or node in self._passed:
             return True
         if node.op == "call_module":
             kind = type(self._graph.get_submodule(str(node.target))).__name__

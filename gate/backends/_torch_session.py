@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from gate.backends._torch_describe import as_float32, describe, packed_bytes
 from gate.backends._torch_graph import call_names, graph_of
-from gate.backends._torch_left import left_behind
+from gate.backends._torch_left import left_behind, passed_through
 from gate.backends._torch_match import match_graphs
 from gate.backends._torch_observe import GraphObserver, HookObserver
 from gate.backends.base import BackendError
@@ -60,6 +60,8 @@ class TorchSession:
         self._rows: Mapping[str, tuple[str, tuple[str, ...]]] = {}
         self._left: frozenset[str] = frozenset()
         """Calls that fusion left in the place of a layer: no rows of their own."""
+        self._passed: frozenset[Node] = frozenset()
+        """These and the calls at the borders of a candidate's layers."""
 
     def run(self, inputs: TensorMap) -> TensorMap:
         """See ``Session.run``."""
@@ -132,7 +134,9 @@ class TorchSession:
         names = call_names(graph)
         rows = {node: self._rows.get(name, (name, ()))[0] for node, name in names.items()}
         self._apply_settings()
-        cutter = Cutter(graph, rows, list(self._inputs), given, self._apply_settings)
+        cutter = Cutter(
+            graph, rows, list(self._inputs), given, self._apply_settings, passed=self._passed
+        )
         return Isolation(pieces=cutter.pieces())
 
     def packed_bytes(self) -> int | None:
@@ -182,6 +186,7 @@ class TorchSession:
             return {}
         theirs = call_names(reference)
         self._left = frozenset(names[node] for node in left_behind(reference, graph))
+        self._passed = frozenset(passed_through(reference, graph))
         rows = {}
         for node, chain in match_graphs(reference, graph).items():
             covers = tuple(theirs[covered] for covered in chain)
