@@ -71,6 +71,9 @@ def measure(observation: Observation, *, with_layers: bool = True) -> Measured:
     )
 
 
+_OF_WEIGHTS = frozenset({"int8_params", "weight_bits"})
+
+
 def _finite(measurement: Measurement) -> Measurement:
     value = measurement.value
     if value is None or math.isfinite(value):
@@ -83,7 +86,10 @@ def _with_names(
 ) -> Iterator[Measurement]:
     """Name the layers behind the numbers that count them."""
     rows = computing(observation.layers.candidate) if observation.layers else ()
-    left = [row.name for row in rows if not row.quantized]
+    computed = [row.name for row in rows if not row.quantized]
+    # Weight-only methods compute in floating point on weights of few bits.
+    stored = [row.name for row in rows if row.params > row.params_quantized + row.params_half]
     for measurement in measurements:
+        left = stored if measurement.metric in _OF_WEIGHTS else computed
         counts = measurement.subject == "case" and measurement.value is not None and left
         yield replace(measurement, detail=f"in float: {names(left)}") if counts else measurement

@@ -46,6 +46,29 @@ def static_with_sleep(
     return quantized
 
 
+def never_trained(model: nn.Module, samples: object, options: Mapping[str, Any]) -> nn.Module:
+    """A training loop with an early exit too many."""
+    del samples, options
+    return model
+
+
+class UnderNoGrad(nn.Module):
+    """The digits network, evaluated without gradients wherever it is called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = cnn()
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            return self.network(image)  # type: ignore[no-any-return]
+
+
+def under_no_grad() -> nn.Module:
+    """See :class:`UnderNoGrad`."""
+    return UnderNoGrad().eval()
+
+
 def imbalanced_cnn() -> nn.Module:
     """The digits network with one channel between the separable convolutions 60 times as large, which
     the weights after it undo: the same function, and bad to quantize there by tensor."""

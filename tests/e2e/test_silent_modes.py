@@ -168,5 +168,56 @@ def test_a_mode_that_the_backend_cannot_open_is_refused_by_the_plan(project: Sil
     assert "onnxruntime-matmul-nbits runs on onnxruntime" in _flat(done)
 
 
+# --- torch ------------------------------------------------------------------------------------------
+
+DIGITS = """\
+data:
+  preprocess: {reshape: [1, 8, 8], scale: 0.0625}
+  calibration: {source: sklearn-digits, split: train, samples: 64}
+  evaluation: {source: sklearn-digits, split: test, samples: 16}
+"""
+TORCH_TAIL = """\
+targets:
+  torch-x86: {backend: torch, engine: x86}
+baseline: ignore
+tolerances:
+  numerical: {finite: true}
+"""
+
+
+def torch_spec(name: str, entry: str, quantization: str) -> str:
+    head = HEAD.partition("model:")[0].replace("silent", name)
+    model = f"""\
+model:
+  id: digits-cnn
+  task: image-classification
+  reference: {{source: python, entry: "{entry}"}}
+  inputs: {{image: {{shape: [N, 1, 8, 8], dtype: float32}}}}
+"""
+    return f"{head}{model}{DIGITS}quantizations:\n  it: {quantization}\n{TORCH_TAIL}"
+
+
+def test_training_that_never_ran(project: Silent) -> None:
+    quantization = '{method: torch-qat, entry: "tests.e2e.entries:never_trained"}'
+    (project.folder / "qat.yaml").write_text(
+        torch_spec("qat", "specs.models.digits:cnn", quantization)
+    )
+    done = project.gate("run", "qat.yaml")
+    assert done.code == 3, done.output
+    assert "quantization-aware training without quantization" in _flat(done)
+    assert "tests.e2e.entries:never_trained' ran no batch in training mode" in _flat(done)
+
+
+def test_a_network_exported_under_no_grad(project: Silent) -> None:
+    pytest.importorskip("torchao")
+    (project.folder / "exported.yaml").write_text(
+        torch_spec("exported", "tests.e2e.entries:under_no_grad", "{method: pt2e}")
+    )
+    done = project.gate("run", "exported.yaml")
+    assert done.code == 3, done.output
+    assert "nothing would be quantized" in _flat(done)
+    assert "no_grad()" in _flat(done)
+
+
 def _flat(done: Finished) -> str:
     return " ".join(done.output.split())
