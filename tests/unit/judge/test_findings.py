@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from gate.core.baseline import BaselineFound
+from gate.core.layer import KeptFloat
 from gate.core.status import Status, Tier
 from gate.core.tolerance import Op
 from gate.judge.judge import judge
@@ -180,3 +181,32 @@ def test_weights_of_sixteen_bits_are_a_reduction_unless_the_reference_has_them()
     both = replace(seen, candidate=half, reference=half)
     found = rule(against(build.observation(layers=both)), "nothing_quantized")
     assert found.status is Status.FAIL
+
+
+@pytest.mark.parametrize(
+    ("kept", "status", "words"),
+    [
+        (None, None, ""),  # a backend that does not tell
+        ((), Status.PASS, "no weight lies in float"),
+        (
+            (KeptFloat(name="w", size_bytes=400, unread=True),),
+            Status.FAIL,
+            "400 B of float weights are kept: 1 weight that nothing reads: w",
+        ),
+        (
+            (
+                KeptFloat(name="w", size_bytes=400, unread=True, stored="w_q"),
+                KeptFloat(name="v", size_bytes=600, stored="v_q"),
+            ),
+            Status.FAIL,
+            "1000 B of float weights are kept: 1 weight that nothing reads: w; v beside v_q, which it",
+        ),
+    ],
+)
+def test_float_weights_kept(kept, status, words) -> None:
+    observed = replace(build.observation(), layers=replace(build.layers(), kept_float=kept))
+    checks = [c for c in against(observed).checks if c.rule == "float_weights_kept"]
+    assert [c.status for c in checks] == ([] if status is None else [status])
+    assert all(words in c.message and c.tier is L for c in checks)
+    dropped = against(observed, dropped=("layers.float_weights_kept",))
+    assert not [c for c in dropped.checks if c.rule == "float_weights_kept"]

@@ -221,6 +221,8 @@ GOOD = QParams(
         (replace(GOOD, scales=(0.1, math.nan)), "not finite"),
         (replace(GOOD, scales=(0.1, 0.0)), "not finite and positive"),
         (replace(GOOD, scales=(0.1, -1.0)), "not finite and positive"),
+        (replace(GOOD, scheme="per-block-32-symmetric", scales=(-0.1, 0.0)), ""),
+        (replace(GOOD, scheme="per-block-32-symmetric", scales=(0.1, math.inf)), "is not finite"),
         (replace(GOOD, channels=3), "2 scales for 3 channels"),
         (replace(GOOD, output_axis=1), "scales along axis 0, the output channels are axis 1"),
         (replace(GOOD, axis=None), "without an axis"),
