@@ -108,6 +108,9 @@ class _Matcher:
         for following in _single_consumers(head):
             if following not in self._free or self._place(following) in self._kept:
                 break
+            if self._is_identity(following):
+                chain.append(following)  # of a FloatFunctional, which conversion takes as one
+                continue
             if self._is_relu(following):
                 if relu_wanted:
                     chain.append(following)
@@ -126,6 +129,9 @@ class _Matcher:
         if node.op == "call_module":
             return self._kind(node) == "ReLU"
         return base_name(node.target) in _RELUS
+
+    def _is_identity(self, node: Node) -> bool:
+        return node.op == "call_module" and self._kind(node) == "Identity"
 
     def _is_norm(self, node: Node) -> bool:
         if node.op == "call_module":
