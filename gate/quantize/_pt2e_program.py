@@ -1,13 +1,7 @@
-"""PT2E's programs: exported from a float network, and kept as an archive of ``torch.export.save``.
-
-Exporting a quantized graph again drops the paths of the modules that its calls came from, by which layers are
-known. They are written into the archive, call by call in order of execution, and put back when
-it is opened.
-"""
+"""PT2E's programs: exported from a float network, and kept as an archive of ``torch.export.save``."""
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -23,10 +17,9 @@ from gate.quantize.base import QuantizeError
 
 if TYPE_CHECKING:
     from torch import nn
-    from torch.fx import GraphModule, Node
+    from torch.fx import GraphModule
 
 PROGRAM_FILE = "model.pt2"
-_CALLS = "gate_calls"
 _KNOWN_WARNINGS = (
     (DeprecationWarning, r".*"),
     (FutureWarning, r".*"),
@@ -62,6 +55,14 @@ def exported_graph(
     return program_graph(_program(module, inputs, strict=strict))
 
 
+def fold_batch_norm(graph: GraphModule) -> None:
+    """Fold batch norm into the convolutions and linear layers before it, in place."""
+    from torchao.quantization.pt2e.utils import _fuse_conv_bn_, _fuse_linear_bn_
+
+    _fuse_conv_bn_(graph)
+    _fuse_linear_bn_(graph)
+
+
 def program_graph(program: Any) -> GraphModule:
     """The module of a program, without its checks of input shapes."""
     module: Any = program_module(program)
@@ -69,46 +70,53 @@ def program_graph(program: Any) -> GraphModule:
 
 
 def save_program(graph: GraphModule, inputs: Mapping[str, InputSpec], path: Path) -> None:
-    """Write a converted graph with the modules that its calls come from.
+    """Write a converted graph; the same graph gives the same bytes.
 
     Raises:
         QuantizeError: it cannot be exported again.
     """
     import torch
 
-    table = [[_word(node), _place(node)] for node in _calls(graph)]
     program = _program(graph, inputs, strict=True)
-    if [word for word, _ in table] != [_word(node) for node in _calls(program_graph(program))]:
-        raise QuantizeError("torch.export changed the order of the quantized graph's calls")
+    for node in program.graph.nodes:
+        # Where a call was written, by paths of this machine, and addresses in this process.
+        node.meta.pop("stack_trace", None)
+        node.meta.pop("from_node", None)
+        if stack := node.meta.get("nn_module_stack"):
+            node.meta["nn_module_stack"] = {str(i): v for i, v in enumerate(stack.values())}
     with quiet_pt2e():
-        torch.export.save(program, path, extra_files={_CALLS: json.dumps(table)})
+        torch.export.save(program, path)
 
 
 def open_program(path: Path) -> GraphModule:
     """Read a converted graph back, after a look inside for what could run code.
 
     Raises:
-        QuantizeError: the file is damaged, refused, or was not written by :func:`save_program`.
+        QuantizeError: the file is damaged or refused, or holds no quantized program.
     """
     import torch
 
     register_operators()
-    extra = {_CALLS: ""}
     try:
         check_archive(path)
         with quiet_pt2e():
-            graph = program_graph(torch.export.load(path, extra_files=extra))
-        table = json.loads(extra[_CALLS])
+            graph = program_graph(torch.export.load(path))
     except ModelError as error:
         raise QuantizeError(str(error)) from error
     except Exception as error:  # a damaged or foreign archive fails in many ways
         raise QuantizeError(f"{path}: cannot be read ({type(error).__name__}: {error})") from error
-    nodes = _calls(graph)
-    if [word for word, _ in table] != [_word(node) for node in nodes]:
-        raise QuantizeError(f"{path}: its table of calls is of another graph; quantize again")
-    for node, (_, place) in zip(nodes, table, strict=True):
-        node.meta["nn_module_stack"] = {"gate": (place, "")}
+    if not integer_weights(graph):
+        raise QuantizeError(f"{path}: holds no quantized weight; quantize again")
     return graph
+
+
+def integer_weights(graph: GraphModule) -> int:
+    """Dequantize calls that read a constant: the weights that were quantized."""
+    return sum(
+        str(node.target).startswith("quantized_decomposed.dequantize")
+        and getattr(node.args[0], "op", "") == "get_attr"
+        for node in graph.graph.nodes
+    )
 
 
 def _program(module: nn.Module, inputs: Mapping[str, InputSpec], *, strict: bool) -> Any:
@@ -136,17 +144,3 @@ def _program(module: nn.Module, inputs: Mapping[str, InputSpec], *, strict: bool
             f"({type(error).__name__}: {told}); {'try strict: false, or ' if strict else ''}use a "
             "method that does not export, such as torch-fx-static"
         ) from error
-
-
-def _calls(graph: GraphModule) -> list[Node]:
-    return [n for n in graph.graph.nodes if n.op == "call_function"]
-
-
-def _word(node: Node) -> str:
-    return str(node.target)
-
-
-def _place(node: Node) -> str:
-    """Path of the module that a call comes from; empty where that is not known."""
-    stack = node.meta.get("nn_module_stack")
-    return str(list(stack.values())[-1][0]) if stack else ""

@@ -23,6 +23,8 @@ from gate.models.torch_runtime import engine_of, torch_settings
 from gate.quantize._pt2e_program import (
     PROGRAM_FILE,
     exported_graph,
+    fold_batch_norm,
+    integer_weights,
     open_program,
     program_graph,
     quiet_pt2e,
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     from gate.models.base import LoadedModel
 
 _QAT = "qat"
+_FREEZE = "freeze_batch_norm"
 _FAILURES = (RuntimeError, ValueError, AssertionError, AttributeError, KeyError, IndexError)
 """What torchao raises for graphs that it does not understand."""
 _REGION = "wrap_with_set_grad_enabled"
@@ -75,7 +78,9 @@ class Pt2e:
             },
             "keep_float": KEEP_FLOAT_SCHEMA,
             _QAT: training_schema(
-                "training through simulated rounding; without it ranges are calibrated alone",
+                "training through simulated rounding; without it ranges are calibrated alone. "
+                f"With {_FREEZE}: 0, the default here, batch norm is folded before training; else torchao "
+                "takes minutes more to fold it afterwards",
                 observers=True,
             ),
         },
@@ -104,7 +109,8 @@ class Pt2e:
 
         complete = with_defaults(options, self.options_schema)
         if _QAT in complete:
-            complete[_QAT] = complete_training(complete[_QAT], key=_QAT, observers=True)
+            given = {_FREEZE: 0, **complete[_QAT]}
+            complete[_QAT] = complete_training(given, key=_QAT, observers=True)
         path = out_dir / PROGRAM_FILE
         with (
             torch_settings(engine=engine_of(target.options), threads=target.threads),
@@ -121,7 +127,7 @@ class Pt2e:
                 converted = convert_pt2e(prepared)
             except _FAILURES as error:
                 raise QuantizeError(_told("convert", error, strict=complete["strict"])) from error
-            if not _integer_weights(converted):
+            if not integer_weights(converted):
                 raise QuantizeError(_nothing(converted, kept))
             save_program(converted, model.spec.inputs, path)
         return Artifact(
@@ -150,7 +156,6 @@ def _prepared(
     model: LoadedModel, options: Mapping[str, JsonValue], kept: Sequence[str]
 ) -> GraphModule:
     """The exported network with observers, or with fake-quantizers that can be trained."""
-    from torchao.quantization.pt2e import allow_exported_model_train_eval
     from torchao.quantization.pt2e.quantize_pt2e import prepare_pt2e, prepare_qat_pt2e
 
     register_operators()
@@ -162,8 +167,11 @@ def _prepared(
             )
         graph = program_graph(copy.deepcopy(model.module))
     else:
-        module = copy.deepcopy(model.module).train(qat)
+        trains_norm = qat and options[_QAT][_FREEZE] > 0
+        module = copy.deepcopy(model.module).train(trains_norm)
         graph = exported_graph(module, model.spec.inputs, strict=options["strict"])
+        if qat and not trains_norm:
+            fold_batch_norm(graph)
     if any(_REGION in str(node.target) for node in graph.graph.nodes):
         raise QuantizeError(
             "nothing would be quantized: the model's forward runs under torch.no_grad(), and the exported "
@@ -175,10 +183,9 @@ def _prepared(
     try:
         if not qat:
             return prepare_pt2e(graph, _quantizer(options, kept))
-        prepared = prepare_qat_pt2e(graph, _quantizer(options, kept, qat=True))
+        return prepare_qat_pt2e(graph, _quantizer(options, kept, qat=True))
     except _FAILURES as error:
         raise QuantizeError(_told("prepare", error, strict=options["strict"])) from error
-    return allow_exported_model_train_eval(prepared)
 
 
 def _train(
@@ -188,10 +195,20 @@ def _train(
     options: Mapping[str, JsonValue],
     seed: int,
 ) -> None:
-    from torchao.quantization.pt2e import disable_observer, move_exported_model_to_eval
+    from torchao.quantization.pt2e import (
+        allow_exported_model_train_eval,
+        disable_observer,
+        move_exported_model_to_eval,
+    )
 
     from gate.quantize._torch_train import training_samples
 
+    folded = options[_FREEZE] == 0
+    if folded:
+        # Nothing is left that training mode would change; torch forbids asking an exported graph for it.
+        prepared.train = lambda mode=True: prepared  # type: ignore[method-assign] # noqa: ARG005
+    else:
+        allow_exported_model_train_eval(prepared)
     fine_tune(
         prepared,
         model,
@@ -199,10 +216,11 @@ def _train(
         training_samples(calibration, model.spec.inputs, seed=seed),
         options=options,
         key=_QAT,
-        freeze_batch_norm=move_exported_model_to_eval,
+        freeze_batch_norm=(lambda _: None) if folded else move_exported_model_to_eval,
         freeze_observers=lambda module: module.apply(disable_observer),
     )
-    move_exported_model_to_eval(prepared)
+    if not folded:
+        move_exported_model_to_eval(prepared)
 
 
 def _kept(
@@ -233,15 +251,6 @@ def _quantizer(options: Mapping[str, JsonValue], kept: Sequence[str], *, qat: bo
     for name in kept:
         quantizer.set_module_name_qconfig(name, None)
     return quantizer
-
-
-def _integer_weights(graph: GraphModule) -> int:
-    """Dequantize calls that read a constant: the weights that were quantized."""
-    return sum(
-        str(node.target).startswith("quantized_decomposed.dequantize")
-        and getattr(node.args[0], "op", "") == "get_attr"
-        for node in graph.graph.nodes
-    )
 
 
 def _nothing(graph: GraphModule, kept: Sequence[str]) -> str:

@@ -172,9 +172,7 @@ def test_keeping_every_layer_in_float_is_an_error(model: LoadedModel, tmp_path: 
         quantized(model, tmp_path / "q", keep_float=kept)
 
 
-def test_a_network_that_cannot_be_exported_is_told_from(
-    model: LoadedModel, tmp_path: Path
-) -> None:
+def test_a_network_that_cannot_be_exported_is_told_from(model: LoadedModel, tmp_path: Path) -> None:
     class Looks(torch.nn.Module):
         def forward(self, x: Any) -> Any:
             return x if float(x.sum()) > 0 else -x

@@ -27,9 +27,7 @@ def quantized(tmp_path: Path, method: str = "torchao-weight-only", **options: An
     tmp_path.mkdir(exist_ok=True)
     model = tiny_model(Format.TORCH_MODULE, tmp_path)
     plugin = plugins.load("quantizers", method)
-    return plugin.quantize(
-        model, None, options=options, target=TARGET, seed=0, out_dir=tmp_path
-    )
+    return plugin.quantize(model, None, options=options, target=TARGET, seed=0, out_dir=tmp_path)
 
 
 def rows_of(artifact: Artifact, tmp_path: Path) -> dict[str, LayerRow]:
@@ -53,7 +51,9 @@ def test_weights_of_few_bits_are_told_apart_from_what_they_take(tmp_path: Path) 
 
 def test_the_largest_scale_of_each_channel_stands_for_its_blocks(tmp_path: Path) -> None:
     module = tiny_model(Format.TORCH_MODULE, tmp_path).module
-    row = rows_of(quantized(tmp_path / "q", weights="int4", group=64, keep_float=["head"]), tmp_path)["hidden"]
+    row = rows_of(
+        quantized(tmp_path / "q", weights="int4", group=64, keep_float=["head"]), tmp_path
+    )["hidden"]
     blocks = module.hidden.weight.detach().reshape(32, 4, 64).abs().amax(dim=2).numpy()
     assert row.weight is not None
     # Symmetric int4 spans -8 to 7 with a step of amax / 7.5.
