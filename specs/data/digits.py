@@ -12,8 +12,8 @@ from gate.data.sklearn_digits import SklearnDigits
 
 SEED = 20240229
 SIDE = 8
-BACKGROUND = 0
-"""Class of a pixel that belongs to no digit; digit d has class d + 1."""
+BACKGROUND, DIGIT = 0, 1
+"""Classes of the pixels of scenes."""
 
 Images = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
@@ -53,10 +53,11 @@ def rgb(split: str = "test", size: int = 32) -> tuple[Images, Labels]:
 def scenes(split: str = "test", count: int = 400, size: int = 64) -> tuple[Images, Labels]:
     """Scenes with one to three digits of 24 pixels at random places on a faint gradient, for segmentation.
 
-    Returns images (count, 3, size, size), 0 to 16, and a class for each pixel, (count, size, size). Scene i
-    is the same whatever ``count`` is.
+    Returns images (count, 3, size, size), 0 to 16, and a class for each pixel, (count, size, size): the
+    squares that digits stand in, which a network with an output stride of 8 can tell. Scene i is the same
+    whatever ``count`` is.
     """
-    digits, labels = grey(split)
+    digits, _ = grey(split)
     images = np.empty((count, 3, size, size), np.uint8)
     masks = np.zeros((count, size, size), np.int64)
     for index in range(count):
@@ -68,8 +69,7 @@ def scenes(split: str = "test", count: int = 400, size: int = 64) -> tuple[Image
             digit = digits[which].repeat(3, axis=0).repeat(3, axis=1)
             top, left = draw.integers(0, size - len(digit) + 1, 2)
             place = (slice(top, top + len(digit)), slice(left, left + len(digit)))
-            drawn = digit >= 4
-            scene[place] = np.where(drawn, digit, scene[place])
-            masks[(index, *place)] = np.where(drawn, labels[which] + 1, masks[(index, *place)])
+            scene[place] = np.maximum(scene[place], digit)
+            masks[(index, *place)] = DIGIT
         images[index] = np.rint(scene).astype(np.uint8)
     return images, masks

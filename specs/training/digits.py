@@ -7,7 +7,7 @@ kernels. The test split is looked at once, after the last step; nothing is chose
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -82,7 +82,13 @@ def reproducible(seed: int) -> None:
 
 def save(model: nn.Module, name: str) -> str:
     """Write ``weights/<name>.safetensors`` and return its SHA-256."""
+    return save_state(model.state_dict(), name)
+
+
+def save_state(state: Mapping[str, Tensor], name: str) -> str:
+    """The same of a state dict."""
     WEIGHTS.mkdir(exist_ok=True)
     path = WEIGHTS / f"{name}.safetensors"
-    save_file({key: value.contiguous() for key, value in model.state_dict().items()}, path)
+    save_file({key: value.contiguous() for key, value in state.items()}, path)
+    path.chmod(0o644)
     return hashlib.sha256(path.read_bytes()).hexdigest()
