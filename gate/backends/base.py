@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, runtime_checkable
 
 from gate.core.artifact import Artifact, Format
 from gate.core.canonical import JsonValue
@@ -54,6 +54,14 @@ class MeasuringSession(Protocol):
     def activation_bytes(self) -> int:
         """Most bytes of activations alive at one layer, for one sample."""
         ...
+
+
+@runtime_checkable
+class ConcurrentBackend(Protocol):
+    """A backend whose sessions may run and be observed in several threads at once, since nothing of
+    theirs is a setting of the whole process."""
+
+    concurrent: ClassVar[Literal[True]]
 
 
 class Backend(Protocol):

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from gate.backends import _onnx_session, isa
 from gate.backends.base import BackendError
@@ -199,6 +199,7 @@ class OnnxRuntimeBackend:
     """ONNX files on the CPU execution provider, one operator after the other."""
 
     name: ClassVar[str] = "onnxruntime"
+    concurrent: ClassVar[Literal[True]] = True
     formats: ClassVar[frozenset[Format]] = frozenset({Format.ONNX})
     options_schema: ClassVar[Mapping[str, JsonValue]] = {
         "type": "object",

@@ -12,7 +12,7 @@ from gate.baseline.store import BaselineStore
 from gate.cli.arguments import add_baselines
 from gate.cli.judge import InputError, folder_of, not_applicable_of, read_results
 from gate.core.status import ExitCode
-from gate.report.html_report.sources import html_file
+from gate.report.emit import html_file
 from gate.report.html_report.sources import page as html_page
 from gate.report.verdicts import judged_all
 from gate.run.store import StoredRunError

@@ -3,30 +3,26 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from gate.baseline.errors import BaselineError
-from gate.baseline.record import record_first
 from gate.baseline.store import BaselineStore
 from gate.cli.arguments import add_baselines, add_jobs, add_paths, add_select, shard
-from gate.cli.choices import write_choices
 from gate.cli.complain import complain
 from gate.core.case import Case, NotApplicable, Plan
 from gate.core.result import CaseResult
 from gate.core.status import ExitCode, Tier
-from gate.core.verdict import Verdict
 from gate.judge.wording import count
 from gate.report.emit import add_arguments as add_report_arguments
 from gate.report.emit import emit
-from gate.report.verdicts import judged_all
-from gate.run.artifacts import default_artifacts_dir, keep_candidates_of
+from gate.run.artifacts import default_artifacts_dir
 from gate.run.costs import COSTS_FILE, Costs, CostsError, read_costs
 from gate.run.engine import run_plan
+from gate.run.events import CaseStarted, Event
 from gate.run.progress import display
-from gate.run.reproductions import with_reproductions
 from gate.run.settings import InfrastructureError, RunSettings, default_cache_dir
 from gate.run.shards import Part, part_of
 from gate.run.store import create_run, use_run
@@ -112,14 +108,15 @@ def run(args: argparse.Namespace) -> int:
         root = project_root()
         run_dir = use_run(args.out) if args.out else create_run(root / ".gate" / "runs")
         results = _results(planned, part, args, baselines, run_dir)
-        verdicts = judged_all(results, baselines)
-        recorded = [] if args.tier else _record(results, verdicts, baselines)
-        chosen = write_choices(results, run_dir)
-        verdicts = with_reproductions(
+        from gate.cli.run_end import conclude
+
+        concluded = conclude(
             results,
-            verdicts,
-            run_dir=run_dir.absolute(),
+            baselines,
+            root=root,
+            run_dir=run_dir,
             cache_dir=None if args.no_cache or args.candidates else default_cache_dir(root),
+            whole=not args.tier,
         )
     except (InfrastructureError, BaselineError) as error:
         sys.stderr.write(f"gate run: {error}\n")
@@ -128,14 +125,14 @@ def run(args: argparse.Namespace) -> int:
         sys.stderr.write(f"shard {args.shard} of {count(len(planned.cases), 'case')} is empty\n")
         return ExitCode.PASS
     code = emit(
-        verdicts,
+        concluded.verdicts,
         results,
         args,
         not_applicable=planned.not_applicable,
         baselines=baselines,
         runs=[run_dir],
     )
-    for line in (*recorded, *chosen):
+    for line in concluded.written:
         sys.stderr.write(f"{line}\n")
     return code
 
@@ -180,18 +177,6 @@ def _may_fail(case: Case) -> bool:
     return bool(demanded.intersection(case.expected_metrics))
 
 
-def _record(
-    results: Sequence[CaseResult], verdicts: Sequence[Verdict], baselines: BaselineStore
-) -> list[str]:
-    """Write first baselines where specs say so, and keep their candidates."""
-    root = project_root()
-    recorded = record_first(results, verdicts, baselines, root)
-    if recorded:
-        asked = [r for r in results if r.case.baseline_policy == "record"]
-        recorded += keep_candidates_of(asked, baselines, root)
-    return recorded
-
-
 def _results(
     planned: Plan,
     part: Part | None,
@@ -217,5 +202,12 @@ def _results(
     )
     order = {case.id: index for index, case in enumerate(planned.cases)}
     with display(quiet=args.quiet or args.json) as show:
-        results = list(run_plan(planned, settings=settings, on_event=show))
+
+        def seen(event: Event) -> None:
+            show(event)
+            if isinstance(event, CaseStarted):
+                # Wanted at the end; imported while the worker does its own importing.
+                importlib.import_module("gate.cli.run_end")
+
+        results = list(run_plan(planned, settings=settings, on_event=seen))
     return sorted(results, key=lambda result: order[result.case.id])

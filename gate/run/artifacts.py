@@ -21,7 +21,6 @@ from gate.core.baseline import BaselineFound
 from gate.core.case import Case
 from gate.core.convert import MalformedRecordError
 from gate.core.result import CaseResult
-from gate.judge.latency import wants_base
 from gate.quantize.candidate import given_format
 from gate.run.cache import Cache
 from gate.run.job import read_record, write_record
@@ -116,6 +115,8 @@ def keep_candidates_of(
     Returns:
         One line a case whose candidate is not to be found any more, or cannot be kept.
     """
+    from gate.judge.latency import wants_base  # NumPy with it: not where only a folder is asked for
+
     cache = Cache(default_cache_dir(root))
     store = ArtifactStore(default_artifacts_dir(root))
     said = []

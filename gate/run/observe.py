@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -13,9 +13,9 @@ from gate.baseline.errors import BaselineError
 from gate.baseline.store import BaselineStore
 from gate.core.baseline import BaselineBroken, BaselineFound, BaselineLookup
 from gate.core.canonical import JsonValue
-from gate.core.convert import to_plain
 from gate.core.layer import LayersObserved
 from gate.core.observation import Observation
+from gate.core.probes import ProbeObserved
 from gate.core.spec import TargetSpec
 from gate.core.status import Tier
 from gate.core.task import CLASSIFICATION
@@ -23,25 +23,25 @@ from gate.core.tensors import TensorMap
 from gate.data.base import SampleSet
 from gate.data.samples import open_samples
 from gate.metrics.certificate import hopeless
-from gate.models.base import LoadedModel, ModelError
+from gate.models.base import LoadedModel
 from gate.run.announce import Announcer
 from gate.run.base import find_base
+from gate.run.beside import Turns, beside, room_beside, take_layers
 from gate.run.cache import Cache
 from gate.run.choose import note, settled
-from gate.run.conversion import worst_error
+from gate.run.conversion import conversion_error
 from gate.run.crashes import together
 from gate.run.flips import collector, hand_over
 from gate.run.hostile import run_probes
-from gate.run.identity import entry_sources, gate_sources, installed_versions
 from gate.run.job import Job
 from gate.run.locks import Machine
 from gate.run.mutation import UNCHANGED, Mutator
-from gate.run.prepare import Prepared, Workshop, native_target
+from gate.run.prepare import Prepared, Workshop
 from gate.run.probe import Probe
-from gate.run.reference import LazySession, reference_outputs
+from gate.run.reference import LazySession, reference_key, reference_outputs
 from gate.run.resources import resources, sizes_only
 from gate.run.timing import Timing
-from gate.tiers.layers import TABLE_BATCH, observe_layers
+from gate.tiers.layers import LayersSeen
 from gate.tiers.numerical import NumericalObserved, observe_numerical
 from gate.tiers.task_custom import CustomScorer
 from gate.tiers.task_table import task_scorer
@@ -100,7 +100,7 @@ class _Run:
         native = plugins.load("sources", case.model.source).load(case.model, seed=case.run.seed)
         announcer.enter("data")
         evaluation, calibration = open_samples(case.data, case.model.inputs)
-        healthy, evaluation = evaluation, self._mutator.evaluation(evaluation)
+        healthy, evaluation = evaluation, Turns(self._mutator.evaluation(evaluation))
         for line in hopeless(case.tolerances, len(evaluation)):
             self._notes.append(line)
             announcer.say(line)
@@ -137,23 +137,19 @@ class _Run:
             self._backend.open_candidate(prepared.artifact, model=prepared.base, target=case.target)
         )
         reference = LazySession(prepared.reference, prepared.reference_target, self._stack)
-        conversion = self._conversion_error(prepared, reference, evaluation)
-        announcer.enter("numerical")
-        numerical = self._numerical(prepared, reference, candidate, evaluation)
-        hand_over(self._work, self._job, self._flips.result())
-        probes = run_probes(
+        conversion = conversion_error(
             case,
-            reference=lambda: reference.session,
-            candidate=candidate,
-            evaluation=evaluation,
-            calibration=calibration,
+            prepared,
+            reference,
+            inputs=lambda: _first(evaluation, CONVERSION_SAMPLES),
+            key=lambda model, target: self._key(model, target, evaluation),
+            cache=self._cache,
             announcer=announcer,
-            crashed=self._job.crashed_probes,
+            notes=self._notes,
         )
-        layers = None
-        if Tier.LAYERS in case.tiers:
-            announcer.enter("layers")
-            layers = self._layers(reference.session, candidate, evaluation)
+        numerical, probes, layers = self._tiers(
+            prepared, reference, candidate, evaluation, calibration
+        )
         facts = Observation(
             case_id=case.id,
             spec_digest=case.spec_digest,
@@ -202,6 +198,45 @@ class _Run:
             notes=(*self._notes, *numerical.notes),
             stage_seconds={s: round(spent, 3) for s, spent in together(announcer.seconds).items()},
         )
+
+    def _tiers(
+        self,
+        prepared: Prepared,
+        reference: LazySession,
+        candidate: Session,
+        evaluation: SampleSet,
+        calibration: SampleSet | None,
+    ) -> tuple[NumericalObserved, tuple[ProbeObserved, ...], LayersObserved | None]:
+        """Numerical tier, probes and layers tier; the last beside the others where that can be."""
+        case, announcer = self._case, self._announcer
+        wanted = Tier.LAYERS in case.tiers
+        home = plugins.load("backends", prepared.reference_target.backend)
+        at_once = wanted and room_beside(self._job, self._backend, home)
+
+        def take() -> LayersSeen:
+            progress = _silent if at_once else announcer.progress
+            return take_layers(case, reference, candidate, evaluation, progress=progress)
+
+        with beside(take, at_once=at_once) as layers_seen:
+            announcer.enter("numerical")
+            numerical = self._numerical(prepared, reference, candidate, evaluation)
+            hand_over(self._work, self._job, self._flips.result())
+            probes = run_probes(
+                case,
+                reference=lambda: reference.session,
+                candidate=candidate,
+                evaluation=evaluation,
+                calibration=calibration,
+                announcer=announcer,
+                crashed=self._job.crashed_probes,
+            )
+            layers = None
+            if wanted:
+                announcer.enter("layers")
+                seen = layers_seen()
+                self._notes += seen.notes
+                layers = seen.layers
+        return numerical, probes, layers
 
     def _start_probe(
         self, prepared: Prepared, evaluation: SampleSet, timing: Timing | None
@@ -268,7 +303,7 @@ class _Run:
         tick = self._announcer.progress(len(evaluation))
         with reference_outputs(
             self._cache,
-            self._reference_key(prepared.reference, prepared.reference_target, evaluation),
+            self._key(prepared.reference, prepared.reference_target, evaluation),
             samples=len(evaluation),
             compute=reference.run,
             announcer=self._announcer,
@@ -284,82 +319,12 @@ class _Run:
                 scorers=[*filter(None, (self._scorer,)), *self._custom],
             )
 
-    def _reference_key(
+    def _key(
         self, model: LoadedModel, target: TargetSpec, evaluation: SampleSet
     ) -> dict[str, JsonValue]:
-        backend: Backend = plugins.load("backends", target.backend)
-        return {
-            "model": model.sha256,
-            "format": model.format.value,
-            "entries": entry_sources(
-                [self._case.model.options, self._case.data.evaluation.options]
-            ),
-            "model_options": self._case.model.options,
-            "data": evaluation.digest(),
-            "environment": to_plain(backend.environment(target)),
-            "target": target.options,
-            "batch": self._case.run.batch,
-            "versions": installed_versions(),
-            "gate": gate_sources("backends", "data", "models"),
-            **self._mutated_part(),
-        }
-
-    def _mutated_part(self) -> dict[str, JsonValue]:
-        """Keeps reference outputs of a drill's own model or samples apart from everybody else's,
-        even where a fault forgets to tell of itself in a digest."""
-        mutation = self._job.mutation
-        if mutation is None or not self._mutator.changes_reference:
-            return {}
-        return {"mutation": [mutation.fault, mutation.seed, mutation.case_id]}
-
-    def _conversion_error(
-        self, prepared: Prepared, reference: LazySession, evaluation: SampleSet
-    ) -> float | None:
-        """Relative MSE in per cent of the reference's form against the model as its source gave it,
-        the worst output's, on a few samples; None where the two are one."""
-        native = prepared.native
-        if prepared.reference.sha256 == native.sha256:
-            return None
-        home = native_target(native.format, self._case.target)
-        parts = {
-            "native": self._reference_key(native, home, evaluation),
-            "form": self._reference_key(prepared.reference, prepared.reference_target, evaluation),
-            "gate": gate_sources("run", "metrics"),
-        }
-        with self._cache.slot("conversion-error", parts) as slot:
-            if slot.damage is not None:
-                self._notes.append(slot.damage)
-            self._announcer.cache("conversion-error", hit=slot.entry is not None)
-            entry = slot.entry
-            if entry is None:
-                inputs = _first(evaluation, CONVERSION_SAMPLES)
-                backend: Backend = plugins.load("backends", home.backend)
-                with backend.open_reference(native, target=home) as session:
-                    before = session.run(inputs)
-                slot.staging()
-                worst = worst_error(before, reference.session.run(inputs))
-                entry = slot.commit({"percent": worst})
-        percent = entry.meta["percent"]
-        if percent is None:
-            raise ModelError(
-                f"{native.spec.id}: converted to {prepared.reference.format}, the model gives outputs"
-                " of other names, shapes or finiteness; export it by hand and use source: onnx"
-            )
-        return float(percent)
-
-    def _layers(
-        self, reference: Session, candidate: Session, evaluation: SampleSet
-    ) -> LayersObserved:
-        limit = min(self._case.run.layer_samples, len(evaluation))
-        seen = observe_layers(
-            reference,
-            candidate,
-            sample=_first(evaluation, TABLE_BATCH),
-            batches=lambda size: _inputs(evaluation, size, limit),
-            tick=self._announcer.progress(limit),
-        )
-        self._notes += seen.notes
-        return seen.layers
+        changes = self._mutator.changes_reference
+        mutation = self._job.mutation if changes else None
+        return reference_key(self._case, model, target, evaluation, mutation=mutation)
 
 
 def _first(samples: SampleSet, count: int) -> TensorMap:
@@ -367,5 +332,6 @@ def _first(samples: SampleSet, count: int) -> TensorMap:
     return next(samples.batches(count, limit=count)).inputs
 
 
-def _inputs(samples: SampleSet, size: int, limit: int) -> Iterator[TensorMap]:
-    return (batch.inputs for batch in samples.batches(size, limit=limit))
+def _silent(_total: int) -> Callable[[int], None]:
+    """Progress of what runs beside the stage that is shown."""
+    return lambda _done: None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -12,11 +13,16 @@ import numpy as np
 from gate import plugins
 from gate.backends.base import Backend, Session
 from gate.core.canonical import JsonValue
+from gate.core.case import Case
+from gate.core.convert import to_plain
 from gate.core.spec import TargetSpec
 from gate.core.tensors import Array, TensorMap
+from gate.data.base import SampleSet
 from gate.models.base import LoadedModel
 from gate.run.announce import Announcer
 from gate.run.cache import Cache, Entry, Slot
+from gate.run.identity import entry_sources, gate_sources, installed_versions
+from gate.run.mutation import Mutation
 from gate.tiers.numerical import Outputs
 
 if TYPE_CHECKING:
@@ -34,20 +40,54 @@ class LazySession:
         self._target = target
         self._stack = stack
         self._session: Session | None = None
+        self._lock = threading.Lock()
 
     @property
     def session(self) -> Session:
-        """The session, which stays open as long as the stack does."""
-        if self._session is None:
-            backend: Backend = plugins.load("backends", self._target.backend)
-            self._session = self._stack.enter_context(
-                backend.open_reference(self._model, target=self._target)
-            )
-        return self._session
+        """The session, which stays open as long as the stack does; any thread may ask first."""
+        with self._lock:
+            if self._session is None:
+                backend: Backend = plugins.load("backends", self._target.backend)
+                self._session = self._stack.enter_context(
+                    backend.open_reference(self._model, target=self._target)
+                )
+            return self._session
 
     def run(self, inputs: TensorMap) -> TensorMap:
         """Outputs of one batch."""
         return self.session.run(inputs)
+
+
+def reference_key(
+    case: Case,
+    model: LoadedModel,
+    target: TargetSpec,
+    samples: SampleSet,
+    *,
+    mutation: Mutation | None,
+) -> dict[str, JsonValue]:
+    """Everything that decides the outputs of a float model on ``target``.
+
+    ``mutation`` is a drill's change of the model or the samples: it keeps its outputs apart from
+    everybody else's, even where a fault forgets to tell of itself in a digest.
+    """
+    backend: Backend = plugins.load("backends", target.backend)
+    mutated: dict[str, JsonValue] = {}
+    if mutation is not None:
+        mutated["mutation"] = [mutation.fault, mutation.seed, mutation.case_id]
+    return {
+        "model": model.sha256,
+        "format": model.format.value,
+        "entries": entry_sources([case.model.options, case.data.evaluation.options]),
+        "model_options": case.model.options,
+        "data": samples.digest(),
+        "environment": to_plain(backend.environment(target)),
+        "target": target.options,
+        "batch": case.run.batch,
+        "versions": installed_versions(),
+        "gate": gate_sources("backends", "data", "models"),
+        **mutated,
+    }
 
 
 @contextmanager

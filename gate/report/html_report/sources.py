@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 
 from gate.baseline.store import BaselineStore
@@ -17,15 +15,6 @@ from gate.core.result import CaseResult
 from gate.core.verdict import Verdict
 from gate.report.verdicts import looked_up
 from gate.run.flips import read_flips
-
-NEEDS = "the HTML report needs Jinja2: pip install 'quantgate[html]'"
-
-
-def html_file(text: str) -> Path:
-    """Argument type of ``--html``: a run that takes an hour must not find out at its end."""
-    if find_spec("jinja2") is None:
-        raise argparse.ArgumentTypeError(NEEDS)
-    return Path(text)
 
 
 def page(
