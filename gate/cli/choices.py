@@ -33,7 +33,10 @@ def write_choices(results: Sequence[CaseResult], run_dir: Path) -> list[str]:
         file.parent.mkdir(parents=True, exist_ok=True)
         write_text(file, fragment(case, choice))
         also = _pictured(case, choice, file.with_suffix(".svg"))
-        taken = f"{choice.how} chose {choice.method} ({choice.taken.name})"
+        name = choice.taken.name
+        taken = f"{choice.how} chose {name}" + (
+            "" if name == choice.method else f" ({choice.method})"
+        )
         told.append(f"{case.id}: {taken}: {shown(file)}{also}")
     return told
 
