@@ -47,7 +47,7 @@ def constant_weight(graph: GraphModule, node: Node) -> Tensor | None:
         if zero_points is None:
             zero_points = torch.zeros(len(scales), dtype=torch.int64)
         return torch._make_per_channel_quantized_tensor(
-            values, scales.double(), zero_points.long(), int(node.args[3])
+            values, scales.double(), zero_points.long(), _number(node.args[3])
         )
 
 
@@ -83,6 +83,10 @@ def _name(node: Node) -> str:
 def _stored_type(node: Node) -> str:
     place = next(place for kind, place in _DTYPE_PLACE.items() if kind in _name(node))
     return str(node.args[place]).removeprefix("torch.")
+
+
+def _number(value: Any) -> int:
+    return int(value)
 
 
 def _constant(graph: GraphModule, value: Any) -> Any:

@@ -59,6 +59,8 @@ def _masked(mask: Tensor) -> nn.Module:
     from torch import nn
 
     class Masked(nn.Module):
+        mask: Tensor
+
         def __init__(self) -> None:
             super().__init__()
             self.register_buffer("mask", mask)

@@ -182,10 +182,12 @@ def _prepared(
         raise QuantizeError(_nothing(graph, kept))
     try:
         if not qat:
-            return prepare_pt2e(graph, _quantizer(options, kept))
-        return prepare_qat_pt2e(graph, _quantizer(options, kept, qat=True))
+            prepared: GraphModule = prepare_pt2e(graph, _quantizer(options, kept))
+        else:
+            prepared = prepare_qat_pt2e(graph, _quantizer(options, kept, qat=True))
     except _FAILURES as error:
         raise QuantizeError(_told("prepare", error, strict=options["strict"])) from error
+    return prepared
 
 
 def _train(

@@ -91,7 +91,7 @@ def _pruned(
     from gate.quantize._torch_sparse import prunable, prune, settle
     from gate.quantize._torch_train import training_samples
 
-    module = copy.deepcopy(model.module)
+    module: nn.Module = copy.deepcopy(model.module)
     names = [name for name, _ in module.named_modules() if name]
     dense: list[str] = []
     for glob in options["dense"]:

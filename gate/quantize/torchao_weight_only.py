@@ -118,7 +118,8 @@ def _quantized(
     method = TorchaoWeightOnly.name
     names = chosen_modules(module, options, kept, method=method)
     group = options["group"]
-    odd = [n for n in names if group and module.get_submodule(n).weight.shape[1] % group]
+    channels = {name: module.get_parameter(f"{name}.weight").shape[1] for name in names}
+    odd = [name for name, number in channels.items() if group and number % group]
     if odd:
         raise QuantizeError(
             f"{method}: the input channels of {', '.join(odd)} are no multiple of the group of {group}; "

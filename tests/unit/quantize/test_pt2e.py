@@ -105,7 +105,7 @@ def test_the_archive_stands_alone(model: LoadedModel, static: Artifact) -> None:
 def test_a_damaged_archive_is_refused(model: LoadedModel, static: Artifact, tmp_path: Path) -> None:
     broken = tmp_path / "model.pt2"
     broken.write_bytes(static.path.read_bytes()[:2000])
-    with pytest.raises(QuantizeError, match="model.pt2"):
+    with pytest.raises(QuantizeError, match=r"model\.pt2"):
         plugins.load("quantizers", "pt2e").restore(
             model, replace(static, path=broken), target=EAGER
         )
@@ -121,7 +121,7 @@ def test_an_archive_of_somebody_elses_is_refused(model: LoadedModel, tmp_path: P
         size_bytes=0,
         producer="pt2e",
     )
-    with pytest.raises(QuantizeError, match="model.pt2"):
+    with pytest.raises(QuantizeError, match=r"model\.pt2"):
         plugins.load("quantizers", "pt2e").restore(model, artifact, target=EAGER)
 
 
@@ -191,10 +191,10 @@ def test_inductor_makes_integer_kernels(model: LoadedModel, static: Artifact) ->
     with backend.open_candidate(static, model=model, target=COMPILED) as session:
         found = session.run(inputs)["output"]
         rows = session.layers(inputs)
-        one = session.run({INPUT: inputs[INPUT][:1]})["output"]
+        fewer = session.run({INPUT: inputs[INPUT][:3]})["output"]
     quantized_rows = {row.name for row in rows if row.computes and row.quantized}
     assert quantized_rows == {"stem.0", "conv", "hidden"}
     # Other kernels round a few values to the other side.
     assert np.abs(found - wanted).max() < 0.05 * np.abs(wanted).max()
-    np.testing.assert_allclose(one, found[:1], atol=1e-5)
+    np.testing.assert_allclose(fewer, found[:3], atol=1e-5)
     assert backend.environment(COMPILED).engine == "inductor"
