@@ -45,6 +45,9 @@ class Case:
     comparability: Comparability = field(default_factory=Comparability)
     stand_in: StandIn | None = None
     """Which of the two ran, where the spec declares a stand-in; else None."""
+    chosen_by: tuple[Tolerance, ...] = ()
+    """All tolerances of the case, for a method that chooses by them: a run of some tiers, in which
+    ``tolerances`` are fewer, takes the same recipe. Empty for any other method."""
     on_improvement: str = "fail"
     """``fail`` or ``note``: what being better than the baseline by more than its band comes to."""
     metrics: tuple[CustomMetric, ...] = ()

@@ -177,10 +177,10 @@ def _key(case: Case, bench: Bench) -> Mapping[str, JsonValue]:
         "quantization": to_plain(case.quantization),
         "rungs": [to_plain(rung) for rung in rungs],
         "target": to_plain(case.target),
-        "tolerances": [{**to_plain(t), "where": None} for t in case.tolerances],
+        "tolerances": [{**to_plain(t), "where": None} for t in case.chosen_by],
         "dropped": list(case.dropped),
         "run": to_plain(case.run),
         "task": case.model.task,
         "versions": versions,
-        "gate": gate_sources("quantize", "models", "backends", "metrics", "judge", "tiers"),
+        "gate": gate_sources("quantize", "models", "backends", "metrics", "judge", "tiers", "run"),
     }

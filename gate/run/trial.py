@@ -89,7 +89,7 @@ def trial_case(case: Case, quantization: QuantizationSpec) -> Case:
         expected_failure=None,
         expected_metrics=(),
         probes=(),
-        tolerances=tuple(t for t in case.tolerances if t.metric not in LEFT_TO_THE_CASE),
+        tolerances=tuple(t for t in case.chosen_by if t.metric not in LEFT_TO_THE_CASE),
         run=replace(
             run,
             timing_rounds=min(run.timing_rounds, ROUNDS),

@@ -12,6 +12,7 @@ from gate.core.spec import Override, QuantizationSpec, Spec, TargetSpec
 from gate.core.status import Tier
 from gate.core.tolerance import Tolerance
 from gate.spec import formats
+from gate.spec.choosing import chooses
 from gate.spec.diagnostics import did_you_mean
 from gate.spec.probes import in_order
 from gate.spec.ways_out import ways_out
@@ -118,7 +119,8 @@ def make_case(spec: Spec, quantization: QuantizationSpec, target: TargetSpec) ->
         data=spec.data,
         quantization=quantization,
         target=target,
-        tolerances=demanded(spec.tolerances, overrides),
+        tolerances=(tolerances := demanded(spec.tolerances, overrides)),
+        chosen_by=tolerances if chooses(quantization.method) else (),
         run=spec.run,
         requires=spec.requires,
         baseline_policy=spec.baseline_policy,

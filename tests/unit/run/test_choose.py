@@ -12,8 +12,10 @@ import pytest
 import yaml
 
 from gate import plugins
-from gate.core.case import Case
+from gate.cli.run import only_tiers
+from gate.core.case import Case, Plan
 from gate.core.choice import Choice
+from gate.core.status import Tier
 from gate.quantize.base import QuantizeError
 from gate.run.announce import Announcer
 from gate.run.cache import Cache
@@ -189,6 +191,17 @@ def test_a_choice_is_kept_until_something_changes(bench: Bench) -> None:
     calibrated = bench.ladder(ROUGH, GOOD, on="calibration")[1]
     assert calibrated.on == "calibration"
     assert calibrated.tried[0].figures != first.tried[0].figures
+
+
+def test_a_run_of_one_tier_takes_the_same_recipe(bench: Bench) -> None:
+    """What the other tiers demand still chooses, though it is not judged."""
+    tolerances = {**SQNR, "layers": {"float_layers": "== 0"}}
+    case = bench.case(tolerances, method="ladder", rungs=[{**GOOD, "keep_float": ["conv1"]}, GOOD])
+    whole = bench.settle(case)[1]
+    (part,) = only_tiers(Plan(cases=(case,)), frozenset({Tier.NUMERICAL})).cases
+    assert len(part.tolerances) < len(case.tolerances)
+    assert bench.settle(part)[1] == whole
+    assert whole.chosen == 1
 
 
 def test_a_kept_candidate_tells_its_recipe(bench: Bench, tmp_path: Path) -> None:
