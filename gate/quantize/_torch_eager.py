@@ -75,12 +75,13 @@ def prepared_eager(
         if not own_stubs:
             _add_stubs(made, inputs, qconfig_of)
         _configure(made, kept, qconfig_of)
-        return (prepare_qat if train else prepare)(made, inplace=True)
+        prepared: nn.Module = (prepare_qat if train else prepare)(made, inplace=True)
     except (RuntimeError, ValueError, TypeError, AssertionError, AttributeError) as error:
         raise QuantizeError(
             f"torch's eager flow cannot prepare the model ({error}); keep that layer in float "
             "(keep_float), or use the FX flow"
         ) from error
+    return prepared
 
 
 def converted_eager(prepared: nn.Module, inputs: Mapping[str, InputSpec]) -> nn.Module:
@@ -271,7 +272,7 @@ def _configure(
     for name, part in module.named_modules():
         stub = isinstance(part, QuantStub | DeQuantStub)
         inside = any(name == keep or name.startswith(f"{keep}.") for keep in kept)
-        part.qconfig = None if inside and not stub else qconfig_of(part)  # type: ignore[assignment]
+        part.qconfig = None if inside and not stub else qconfig_of(part)
 
 
 def _free(module: nn.Module, name: str) -> str:

@@ -116,9 +116,7 @@ def float_layers(model: LoadedModel, out_dir: Path, method: str, keep: Any) -> t
     ("method", "keep", "kept"),
     [
         ("torch-fx-static", {"first": 1, "last": 1}, {"stem.0", "head"}),
-        ("torch-fx-static", {"types": ["Linear"]}, {"hidden", "head"}),
         ("torch-fx-static", {"types": ["Sequential"]}, {"stem.0"}),
-        ("torch-dynamic", {"last": 1}, {"stem.0", "conv", "head"}),
         ("torch-dynamic", {"names": ["hidden"]}, {"stem.0", "conv", "hidden"}),
     ],
 )

@@ -237,7 +237,7 @@ def test_learned_rounding_helps_the_network_on_other_samples(
         tmp_path / "learned",
         "torch-fx-static",
         correct=["adaround"],
-        adaround_iterations=300,
+        adaround_iterations=100,
         **options,
     )
     assert learned > plain + 1
