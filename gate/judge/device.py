@@ -78,6 +78,7 @@ def device(observation: Observation) -> DeviceMeasured:
                 low=pair.low,
                 high=pair.high,
                 why_none=why if pair.candidate is None else "",
+                detail=task.details.get(info.name, ""),
             )
         )
         if info.has_reference and pair.reference is not None:

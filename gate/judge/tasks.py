@@ -12,23 +12,22 @@ import numpy as np
 from gate.core.observation import Observation
 from gate.core.task import CUSTOM, DROP, Column, CustomScores, Task, TaskScores
 from gate.judge.numerical import missing_samples
+from gate.judge.task_intervals import refused_interval, resampled, scaled
 from gate.metrics.catalogue import task_metrics
 from gate.metrics.detection import AveragePrecision
 from gate.metrics.intervals import (
     DropInterval,
     Floats,
     auc_drop,
-    bootstrap_drops,
     clustered_ratio_drop,
     miou,
 )
 from gate.metrics.sample_size import MIN_IMAGES
 from gate.metrics.verification import EqualErrorRate, area_under_curve
 
-SEED = 20240517
-"""Of every resample, so that a verdict is the same on any machine and at any time."""
 DETECTION_REPLICATES = 200
 """A standard error from 200 resamples is off by 5 % (one standard deviation); more would take minutes."""
+_WORST_SHOWN = 5
 MIN_IDENTITIES = 50
 """With fewer the bootstrap over identities is too narrow to certify anything."""
 
@@ -42,6 +41,8 @@ class TaskValues:
     reference: Mapping[str, float] = field(default_factory=dict)
     intervals: Mapping[str, DropInterval] = field(default_factory=dict)
     """Metric -> the interval of a difference, in the metric's unit."""
+    details: Mapping[str, str] = field(default_factory=dict)
+    """Metric -> the samples that it comes of, for a difference that fails."""
     why_none: str = ""
     """Why there is no value; empty where there are."""
 
@@ -91,7 +92,7 @@ def custom_values(scores: CustomScores) -> TaskValues:
 
     with np.errstate(divide="ignore", invalid="ignore"):
         reference, candidate = (float(value) for value in both(np.ones(len(before))))
-        found = _resampled(
+        found = resampled(
             lambda w: np.array([sign * (both(w)[0] - both(w)[1])]), len(before), noun="samples"
         )
     drop = f"{name}{DROP}"
@@ -129,10 +130,12 @@ def _detection(scores: TaskScores) -> TaskValues:
 
     intervals: tuple[DropInterval, ...] = ()
     if scores.units >= MIN_IMAGES:
-        intervals = _resampled(drops, scores.units, replicates=DETECTION_REPLICATES)
+        intervals = resampled(drops, scores.units, replicates=DETECTION_REPLICATES)
     else:
         refused = f"{scores.units} images, a certificate takes {MIN_IMAGES}"
-        intervals = tuple(_none(float(drop), refused, scores.units) for drop in before - after)
+        intervals = tuple(
+            refused_interval(float(drop), refused, scores.units) for drop in before - after
+        )
     return _paired(("map_50", "map"), before, after, intervals)
 
 
@@ -153,13 +156,13 @@ def _segmentation(scores: TaskScores) -> TaskValues:
     before, after = (means(table, once) for table in shaped)
     if not np.isfinite(before).all():
         return TaskValues(why_none="no pixel of a mask is counted")
-    intervals = _resampled(lambda w: means(shaped[0], w) - means(shaped[1], w), scores.units)
+    intervals = resampled(lambda w: means(shaped[0], w) - means(shaped[1], w), scores.units)
     return _paired(("miou", "pixel_accuracy"), before, after, intervals)
 
 
 def _transcription(scores: TaskScores) -> TaskValues:
     truth, before, after = (_table(c) for c in (scores.truth, scores.reference, scores.candidate))
-    values, reference, intervals = {}, {}, {}
+    values, reference, intervals, details = {}, {}, {}, {}
     for name, errors, sizes in (
         ("wer", "word_errors", "words"),
         ("cer", "character_errors", "characters"),
@@ -168,10 +171,11 @@ def _transcription(scores: TaskScores) -> TaskValues:
         reference[name] = 100.0 * float(before[errors].sum() / total)
         values[name] = 100.0 * float(after[errors].sum() / total)
         values[f"{name}_rise"] = values[name] - reference[name]
+        details[f"{name}_rise"] = _most(after[errors] - before[errors], "errors")
         if scores.units > 1:
             found = clustered_ratio_drop(before[errors], after[errors], truth[sizes])
-            intervals[f"{name}_rise"] = _scaled(found, 100.0)
-    return TaskValues(values=values, reference=reference, intervals=intervals)
+            intervals[f"{name}_rise"] = scaled(found, 100.0)
+    return TaskValues(values=values, reference=reference, intervals=intervals, details=details)
 
 
 def _language(scores: TaskScores) -> TaskValues:
@@ -211,7 +215,7 @@ def _verification(scores: TaskScores) -> TaskValues:
         trials = weights[first] * weights[second]
         return np.array([100.0 * (rates[1](trials) - rates[0](trials))])
 
-    found = _resampled(rise, scores.units, least=MIN_IDENTITIES, noun="identities")
+    found = resampled(rise, scores.units, least=MIN_IDENTITIES, noun="identities")
     return TaskValues(
         values={"eer": after, "eer_rise": after - before},
         reference={"eer": before},
@@ -227,7 +231,7 @@ def _anomaly(scores: TaskScores) -> TaskValues:
         return TaskValues(why_none="normal and anomalous samples are both needed")
     intervals = {}
     if min(labels.sum(), (1.0 - labels).sum()) > 1 and np.isfinite(after).all():
-        intervals["auc_drop"] = _scaled(auc_drop(labels, before, after), 100.0)
+        intervals["auc_drop"] = scaled(auc_drop(labels, before, after), 100.0)
     return TaskValues(
         values={"roc_auc": values[1], "auc_drop": values[0] - values[1]},
         reference={"roc_auc": values[0]},
@@ -267,6 +271,13 @@ def _paired(
     )
 
 
+def _most(more: Floats, what: str) -> str:
+    """The samples that lose most, the worst first."""
+    worst = [i for i in np.argsort(-more, kind="stable")[:_WORST_SHOWN].tolist() if more[i] > 0.0]
+    said = ", ".join(f"sample {i} (+{more[i]:.4g})" for i in worst)
+    return f"most {what} more: {said}" if worst else ""
+
+
 def _relative(
     names: tuple[str, ...],
     means: tuple[Callable[[Floats, Floats], float], ...],
@@ -284,54 +295,13 @@ def _relative(
         return np.array([100.0 * (y / x - 1.0) if x > 0.0 else math.nan for x, y in pairs])
 
     measured = {f"{n}_rise": float(v) for n, v in zip(names, rises(once), strict=True)}
-    intervals = _resampled(rises, units, noun="samples")
+    intervals = resampled(rises, units, noun="samples")
+    more = [_most(row, "error") for row in np.atleast_2d(after - before)]
     return TaskValues(
         values={**values, **measured},
         reference=reference,
         intervals=dict(zip(measured, intervals, strict=False)),
-    )
-
-
-def _resampled(
-    drops: Callable[[Floats], Floats],
-    units: int,
-    *,
-    replicates: int = 1000,
-    least: int = MIN_IMAGES,
-    noun: str = "images",
-) -> tuple[DropInterval, ...]:
-    """Bootstrap intervals; none where a resample has no value."""
-    if units < 2:
-        return ()
-    try:
-        return bootstrap_drops(
-            drops, units, seed=SEED, replicates=replicates, least=least, noun=noun
-        )
-    except ValueError:
-        return ()
-
-
-def _none(drop: float, refused: str, units: int) -> DropInterval:
-    return DropInterval(
-        drop=drop,
-        standard_error=math.inf,
-        freedom=1.0,
-        low=-math.inf,
-        high=math.inf,
-        refused=refused,
-        units=units,
-    )
-
-
-def _scaled(found: DropInterval, factor: float) -> DropInterval:
-    return DropInterval(
-        drop=factor * found.drop,
-        standard_error=factor * found.standard_error,
-        freedom=found.freedom,
-        low=factor * found.low,
-        high=factor * found.high,
-        refused=found.refused,
-        units=found.units,
+        details=dict(zip(measured, more, strict=True)),
     )
 
 

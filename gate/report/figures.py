@@ -76,6 +76,11 @@ def _task_drop(observation: Observation, measured: Measured) -> Measurement | No
     return next((m for m in measured.of(Tier.DEVICE, metric) if m.value is not None), None)
 
 
+def drop_value(numbers: Figures) -> float | None:
+    """What is lost at the task, in the unit of its metric."""
+    return numbers.task_drop.value if numbers.task_drop is not None else numbers.top1_drop_pp
+
+
 def drop_text(numbers: Figures) -> str:
     """What is lost at the task, with its metric where that is not top-1: ``0.4 pp map``."""
     drop = numbers.task_drop

@@ -13,7 +13,7 @@ from gate.core.status import Status, Tier
 from gate.core.tolerance import Op
 from gate.core.verdict import Verdict
 from gate.report.explain import Topic, explain
-from gate.report.figures import Figures, figures
+from gate.report.figures import Figures, drop_text, drop_value, figures
 from gate.report.format import quantity
 from gate.report.html_report import svg
 from gate.report.html_report.gauge import Reading, gauge
@@ -37,7 +37,7 @@ GLYPHS = {
 }
 
 FIGURES: tuple[tuple[str, str, Callable[[Figures], float | None]], ...] = (
-    ("top-1 drop", "pp", lambda f: f.top1_drop_pp),
+    ("drop", "pp", drop_value),
     ("SQNR", "dB", lambda f: f.sqnr_db),
     ("relative MSE", "%", lambda f: f.relative_mse_percent),
     ("speed-up", "x", lambda f: f.speedup),
@@ -100,6 +100,7 @@ def row_view(verdict: Verdict, result: CaseResult | None, anchor: str) -> RowVie
     ]
     numbers = figures(result)
     values = [(take(numbers), unit) for _, unit, take in FIGURES]
+    written = [drop_text(numbers), *(quantity(value, unit) for value, unit in values[1:])]
     return RowView(
         anchor=anchor,
         id=one_line(verdict.case_id),
@@ -112,8 +113,8 @@ def row_view(verdict: Verdict, result: CaseResult | None, anchor: str) -> RowVie
             for tier, said in words
         ),
         figures=tuple(
-            (quantity(value, unit), f"{value:.6g}" if value is not None else "")
-            for value, unit in values
+            (text, f"{value:.6g}" if value is not None else "")
+            for text, (value, _) in zip(written, values, strict=True)
         ),
     )
 

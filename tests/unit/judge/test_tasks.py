@@ -78,6 +78,16 @@ def test_a_rise_is_judged_exactly_or_by_its_interval():
     assert (above.status, "certified: above" in above.message) == (Status.FAIL, True)
 
 
+def test_a_failure_names_the_samples_that_lose_most():
+    scores = spoken(30, rise=0.0)
+    errors = np.array(scores.candidate[0].values)
+    errors[[4, 17]] += [3.0, 7.0]
+    worse = replace(scores, candidate=columns(word_errors=errors, character_errors=errors))
+    check = check_of(seen(worse), "wer_rise", 1.0)
+    assert check.status is Status.FAIL
+    assert check.message.endswith("most errors more: sample 17 (+7), sample 4 (+3)")
+
+
 def test_what_nothing_shows_is_inconclusive_and_says_how_many_more():
     few = check_of(seen(spoken(60, rise=0.2)), "wer_rise", 1.2, Mode.CERTIFY)
     assert few.status is Status.INCONCLUSIVE
