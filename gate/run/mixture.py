@@ -21,6 +21,8 @@ GAIN_DB = 0.05
 FRONT_STEP = 0.01
 """Gap between neighbours of the front, as a share of the uniform candidate's bytes, that is not
 looked into."""
+FLOOR_SHARE = 0.05
+"""Of the mean extra bytes of a layer, below which all cost alike."""
 _PATIENCE = 8
 """Exchanges in vain after which no more are tried; half as many as there are layers, where more."""
 
@@ -118,6 +120,9 @@ class MixtureSearch:
         self._points: list[Point] = []
         self._known: dict[frozenset[str], Point | None] = {}
         self._late = False
+        # Layers without weights are no bargain for costing nothing: the float tensors around them do.
+        extra = sum(layer.extra_bytes for layer in layers.values())
+        self._floor = max(1.0, FLOOR_SHARE * extra / max(1, len(layers)))
 
     def run(self) -> Result:
         """Search and choose.
@@ -272,7 +277,7 @@ class MixtureSearch:
     def _promise(self, name: str) -> float:
         """Sorts the layers first that ought to gain most for their bytes."""
         layer = self._layers[name]
-        return -(layer.noise or 0.0) / (layer.extra_bytes + 1)
+        return -(layer.noise or 0.0) / (layer.extra_bytes + self._floor)
 
     def _by_promise(self, best: Point) -> list[str]:
         limit = self._wanted.limit_bytes
