@@ -38,6 +38,8 @@ class _Pair:
     low: float | None = None
     """Interval of the candidate's value, where the metric has one."""
     high: float | None = None
+    detail: str = ""
+    """What a failure is to name."""
 
 
 _Values = Mapping[str, _Pair] | str
@@ -78,7 +80,7 @@ def device(observation: Observation) -> DeviceMeasured:
                 low=pair.low,
                 high=pair.high,
                 why_none=why if pair.candidate is None else "",
-                detail=task.details.get(info.name, ""),
+                detail=pair.detail,
             )
         )
         if info.has_reference and pair.reference is not None:
@@ -87,7 +89,7 @@ def device(observation: Observation) -> DeviceMeasured:
             paired[info.name] = pair.paired
     drops = dict(task.intervals)
     for scores in observation.custom:
-        own = custom_values(scores)
+        own = custom_values(scores, observation.samples_planned)
         measurements += _custom(scores, own)
         reference.update(own.reference)
         drops.update(own.intervals)
@@ -108,7 +110,11 @@ def _of_task(task: TaskValues, metric: str) -> tuple[_Pair, str]:
     low, high = (found.low, found.high) if found is not None else (None, None)
     if found is not None and not math.isfinite(found.standard_error):
         low = high = None
-    return _Pair(task.values.get(metric), task.reference.get(metric), low=low, high=high), why
+    detail = task.details.get(metric, "")
+    pair = _Pair(
+        task.values.get(metric), task.reference.get(metric), low=low, high=high, detail=detail
+    )
+    return pair, why
 
 
 def _custom(scores: CustomScores, own: TaskValues) -> Iterator[Measurement]:
@@ -170,23 +176,27 @@ def _task(task: TaskObserved | None, observation: Observation) -> _Values:
             return f"{len(characters)} of {n} samples have a result that is 0 or 1"
     values = dict(_accuracy("top1", task.reference_top1, task.candidate_top1, n))
     values.update(_accuracy("top5", task.reference_top5, task.candidate_top5, n))
-    values["worst_class_drop"] = _Pair(_worst_class(task))
+    values["worst_class_drop"] = _worst_class(task)
     return values
 
 
-def _worst_class(task: TaskObserved) -> float | None:
+def _worst_class(task: TaskObserved) -> _Pair:
     """Largest fall of a class in percentage points, over the classes that are seen often enough."""
-    labels = np.asarray(task.labels)
+    labels = np.asarray(task.labels, dtype=np.int64)
     if labels.size != len(task.reference_top1):
-        return None
+        return _Pair(None)
     change = [
         int(before) - int(after)
         for before, after in zip(task.reference_top1, task.candidate_top1, strict=True)
     ]
     falls = np.bincount(labels, weights=change)
     sizes = np.bincount(labels)
-    seen = sizes >= CLASS_SAMPLES
-    return float((100.0 * falls[seen] / sizes[seen]).max()) if seen.any() else None
+    seen = np.flatnonzero(sizes >= CLASS_SAMPLES)
+    if not seen.size:
+        return _Pair(None)
+    drops = 100.0 * falls[seen] / sizes[seen]
+    worst = int(drops.argmax())
+    return _Pair(float(drops[worst]), detail=f"class {seen[worst]}, {sizes[seen[worst]]} samples")
 
 
 def _accuracy(

@@ -55,9 +55,10 @@ def task_values(observation: Observation) -> TaskValues:
             why_none="the evaluation data has no labels, or the task has no such metric"
         )
     missing = missing_samples(observation)
-    if missing:
-        return TaskValues(why_none=missing)
-    return scored(scores)
+    planned = observation.samples_planned
+    if not missing and scores.task != Task.VERIFICATION and scores.units != planned:
+        missing = f"{scores.units} of {planned} planned samples were scored"
+    return TaskValues(why_none=missing) if missing else scored(scores)
 
 
 @lru_cache(maxsize=256)
@@ -73,8 +74,8 @@ def scored(scores: TaskScores) -> TaskValues:
 
 
 @lru_cache(maxsize=256)
-def custom_values(scores: CustomScores) -> TaskValues:
-    """A metric of the user's own, and its difference."""
+def custom_values(scores: CustomScores, samples: int) -> TaskValues:
+    """A metric of the user's own over this many samples, and its difference."""
     name = f"{CUSTOM}{scores.name}"
     if scores.why_none:
         return TaskValues(why_none=scores.why_none)
@@ -83,7 +84,7 @@ def custom_values(scores: CustomScores) -> TaskValues:
         np.asarray(given) if given else np.ones(len(before))
         for given in (scores.reference_weights, scores.candidate_weights)
     ]
-    if not before.shape == after.shape == weights[0].shape == weights[1].shape or not before.size:
+    if {array.shape for array in (before, after, *weights)} != {(samples,)} or not samples:
         return TaskValues(why_none="the entry did not give a number for every sample")
     sign = 1.0 if scores.direction == "higher" else -1.0
 

@@ -157,6 +157,12 @@ def test_samples_that_are_missing_leave_no_value():
     assert "49 of 50 planned samples" in check.message
 
 
+def test_fewer_scores_than_samples_are_no_value():
+    observation = replace(seen(spoken(50, rise=0.1)), samples_planned=60, samples_evaluated=60)
+    check = check_of(observation, "wer", 90.0)
+    assert (check.status, "50 of 60 planned samples" in check.message) == (Status.FAIL, True)
+
+
 def test_a_task_without_facts_says_so():
     check = check_of(build.observation(), "map_drop", 5.0)
     assert "no labels, or the task has no such metric" in check.message
@@ -186,8 +192,8 @@ def test_the_class_that_falls_most_is_found_among_those_seen_often_enough():
     labels = [0] * 20 + [1] * 10 + [2] * 5
     before = [1] * 35
     after = [1] * 20 + [0] * 3 + [1] * 7 + [0] * 5
-    values = measure(classified(labels, before, after)).of(D, "worst_class_drop")
-    assert [m.value for m in values] == [pytest.approx(30.0)]
+    (value,) = measure(classified(labels, before, after)).of(D, "worst_class_drop")
+    assert (value.value, value.detail) == (pytest.approx(30.0), "class 1, 10 samples")
 
 
 def test_older_results_have_no_classes():
@@ -197,6 +203,9 @@ def test_older_results_have_no_classes():
 
 
 # --- metrics of the user's own ----------------------------------------------------------------------
+
+
+LONG = replace(build.observation(), samples_planned=400, samples_evaluated=400)
 
 
 def own(direction="higher", aggregate="mean", count=400, shift=0.5, **changes):
@@ -216,13 +225,13 @@ def own(direction="higher", aggregate="mean", count=400, shift=0.5, **changes):
 
 def test_a_mean_and_its_difference():
     scores = own()
-    found = custom_values(scores)
+    found = custom_values(scores, 400)
     drop = np.mean(scores.reference) - np.mean(scores.candidate)
     assert found.reference["custom.psnr"] == pytest.approx(np.mean(scores.reference))
     assert found.values["custom.psnr_drop"] == pytest.approx(drop)
     interval = found.intervals["custom.psnr_drop"]
     assert interval.standard_error == pytest.approx(1.0 / 20.0, rel=0.1)
-    lower = custom_values(own(direction="lower"))
+    lower = custom_values(own(direction="lower"), 400)
     assert lower.values["custom.psnr_drop"] == pytest.approx(-drop)
 
 
@@ -230,11 +239,11 @@ def test_a_ratio_of_sums():
     weights = tuple(np.arange(1.0, 401.0).tolist())
     scores = own(aggregate="ratio", reference_weights=weights, candidate_weights=weights)
     expected = sum(scores.candidate) / sum(weights)
-    assert custom_values(scores).values["custom.psnr"] == pytest.approx(expected)
+    assert custom_values(scores, 400).values["custom.psnr"] == pytest.approx(expected)
 
 
 def test_bounds_on_it_are_judged_like_others():
-    observation = replace(build.observation(), custom=(own(),))
+    observation = replace(LONG, custom=(own(),))
     assert check_of(observation, "custom.psnr_drop", 1.0).status is Status.PASS
     certified = check_of(observation, "custom.psnr_drop", 1.0, Mode.CERTIFY)
     assert (certified.status, "certified" in certified.message) == (Status.PASS, True)
@@ -250,7 +259,7 @@ def test_bounds_on_it_are_judged_like_others():
     ],
 )
 def test_what_it_did_not_give_is_not_measured(changes, why):
-    observation = replace(build.observation(), custom=(own(**changes),))
+    observation = replace(LONG, custom=(own(**changes),))
     check = check_of(observation, "custom.psnr_drop", 1.0)
     assert (check.status, why in check.message) == (Status.FAIL, True)
 
@@ -258,14 +267,14 @@ def test_what_it_did_not_give_is_not_measured(changes, why):
 def test_a_number_that_is_not_finite_has_no_value():
     values = list(own().candidate)
     values[3] = float("nan")
-    observation = replace(build.observation(), custom=(own(candidate=tuple(values)),))
+    observation = replace(LONG, custom=(own(candidate=tuple(values)),))
     check = check_of(observation, "custom.psnr_drop", 100.0)
     assert check.status is Status.FAIL
     assert "the value is nan" in check.message
 
 
 def test_a_baseline_keeps_both_models_values():
-    observation = replace(build.observation(), custom=(own(),))
+    observation = replace(LONG, custom=(own(),))
     provenance = Provenance(reason="r", commit="c", author="a", date="d", gate_version="0")
     made = make_baseline(build.case(), observation, provenance)
     kept = {(v.metric, v.subject): v.unit for v in made.values if v.metric.startswith("custom")}
