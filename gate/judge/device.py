@@ -23,6 +23,8 @@ from gate.metrics.task_catalogue import drop_unit
 
 TIME_METRICS = frozenset({"latency_p50", "latency_p90", "latency_p99", "throughput", "load_time"})
 """Absolute times: they depend on the machine and on what else it does."""
+_CLASSES = 10**6
+"""More than any classifier has: a label beyond is damage."""
 CLASS_SAMPLES = 10
 """With fewer samples of a class, one flip is ten points and says nothing."""
 
@@ -183,7 +185,7 @@ def _task(task: TaskObserved | None, observation: Observation) -> _Values:
 def _worst_class(task: TaskObserved) -> _Pair:
     """Largest fall of a class in percentage points, over the classes that are seen often enough."""
     labels = np.asarray(task.labels, dtype=np.int64)
-    if labels.size != len(task.reference_top1):
+    if labels.size != len(task.reference_top1) or not 0 <= labels.min() <= labels.max() < _CLASSES:
         return _Pair(None)
     change = [
         int(before) - int(after)
