@@ -39,7 +39,7 @@ class _Matcher:
         self._reference = reference
         self._candidate = candidate
         self._calls = calls(reference)
-        self._modules = {n.target: n for n in reversed(self._calls) if n.op == "call_module"}
+        called = Counter(n.target for n in self._calls if n.op == "call_module")
         self._passed = passed_through(reference, candidate)
         places = Counter(
             node.target if node.op == "call_module" else scope_of(node)
@@ -47,7 +47,8 @@ class _Matcher:
             if not is_boundary(node) and node not in self._passed
         )
         self._kept = set(places)
-        self._alone = {place for place, times in places.items() if times == 1}
+        # Modules that an exported graph spells out in one operator for each time they are called.
+        self._spelt_out = {place for place, times in places.items() if times == called[place]}
         self._free = dict.fromkeys(self._calls)
         self._value: dict[Node, Node] = {}
         """Candidate node -> the reference node whose value it carries."""
@@ -81,14 +82,10 @@ class _Matcher:
             self._value[node] = self._value[source]
 
     def _head(self, node: Node) -> Node | None:
-        if node.op == "call_module":
-            return next(
-                (n for n in self._free if n.op == "call_module" and n.target == node.target), None
-            )
-        scope = scope_of(node)
-        spelt_out = self._modules.get(scope) if scope in self._alone else None
-        if spelt_out in self._free:
-            return spelt_out
+        place = node.target if node.op == "call_module" else scope_of(node)
+        if node.op == "call_module" or place in self._spelt_out:
+            found = (n for n in self._free if n.op == "call_module" and n.target == place)
+            return next(found, None)
         wanted = base_name(node.target)
         inputs = [self._value[n] for n in node.all_input_nodes if n in self._value]
         for suffix in ("", *_FUSED_SUFFIXES):

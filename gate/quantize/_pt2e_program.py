@@ -77,6 +77,7 @@ def save_program(graph: GraphModule, inputs: Mapping[str, InputSpec], path: Path
     """
     import torch
 
+    _drop_unread(graph)
     program = _program(graph, inputs, strict=True)
     for node in program.graph.nodes:
         # Where a call was written, by paths of this machine, and addresses in this process.
@@ -108,6 +109,16 @@ def open_program(path: Path) -> GraphModule:
     if not integer_weights(graph):
         raise QuantizeError(f"{path}: holds no quantized weight; quantize again")
     return graph
+
+
+def _drop_unread(graph: GraphModule) -> None:
+    """Take out the tensors that no call reads: conversion leaves the float weights behind."""
+    read = {str(node.target) for node in graph.graph.nodes if node.op == "get_attr"}
+    held = [name for name, _ in (*graph.named_parameters(), *graph.named_buffers())]
+    for name in held:
+        if name not in read:
+            owner, _, attribute = name.rpartition(".")
+            delattr(graph.get_submodule(owner), attribute)
 
 
 def integer_weights(graph: GraphModule) -> int:

@@ -102,6 +102,28 @@ def test_the_archive_stands_alone(model: LoadedModel, static: Artifact) -> None:
     assert torch.equal(restored(given), again(given))
 
 
+def test_no_float_weight_is_left_beside_its_integers(static: Artifact) -> None:
+    held = torch.export.load(static.path).state_dict
+    floats = {name for name, value in held.items() if value.dim() > 1 and value.is_floating_point()}
+    assert floats == {"head.weight"}
+
+
+def test_a_module_called_twice_keeps_its_names(model: LoadedModel, tmp_path: Path) -> None:
+    class Twice(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = torch.nn.Conv2d(3, 8, 3, padding=1)
+            self.second = torch.nn.Conv2d(8, 8, 3, padding=1)
+            self.relu = torch.nn.ReLU()
+
+        def forward(self, x: Any) -> Any:
+            return self.relu(self.second(self.relu(self.first(x)))).mean((2, 3))
+
+    twice = replace(model, module=Twice().eval())
+    names = [row.name for row in rows_of(quantized(twice, tmp_path / "q"), twice)]
+    assert names == ["first", "relu", "second", "relu#2", "mean"]
+
+
 def test_a_damaged_archive_is_refused(model: LoadedModel, static: Artifact, tmp_path: Path) -> None:
     broken = tmp_path / "model.pt2"
     broken.write_bytes(static.path.read_bytes()[:2000])
