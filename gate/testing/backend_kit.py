@@ -8,7 +8,6 @@ class TestTorchX86(BackendKit):
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +19,6 @@ import pytest
 
 from gate import plugins
 from gate.backends.base import BackendError
-from gate.backends.isolation import IsolatingSession
 from gate.core.artifact import Artifact, Format
 from gate.core.canonical import JsonValue
 from gate.core.convert import from_plain, to_plain
@@ -29,6 +27,7 @@ from gate.core.layer import LayerRow
 from gate.core.spec import TargetSpec
 from gate.core.tensors import TensorMap
 from gate.models.base import LoadedModel
+from gate.testing.capture_kit import CaptureKit
 from gate.testing.checks import (
     assert_closed_object_schema,
     assert_says_why,
@@ -38,7 +37,7 @@ from gate.testing.checks import (
 from gate.testing.tiny import INPUT, SHAPE, target_for, tiny_batches, tiny_model, tiny_module
 
 
-class BackendKit:
+class BackendKit(CaptureKit):
     """What the tiers rely on; each test opens the same tiny network, in floating point and quantized."""
 
     backend: ClassVar[str]
@@ -242,88 +241,6 @@ class BackendKit:
         assert set(claimed) <= set(reference)
         assert duplicates(claimed) == []
         assert {name for name, row in reference.items() if row.computes} <= set(claimed)
-
-    def test_capture_streams_what_the_table_says(self, session: Any, inputs: TensorMap) -> None:
-        """Every name, in the table's order, float32, with the shape of the table."""
-        rows = [row for row in session.layers(inputs) if row.capture is not None]
-        names = [row.capture for row in rows]
-        assert any(row.computes for row in rows)
-        shapes = []
-        for name, array in session.capture(inputs, names):
-            assert array.dtype == np.float32
-            shapes.append((name, array.shape))
-        assert shapes == [(row.capture, row.outputs[0].shape) for row in rows]
-
-    def test_captured_arrays_stay_what_they_were(self, session: Any, inputs: TensorMap) -> None:
-        """Later layers that work in place do not reach back into them."""
-        names = [row.capture for row in session.layers(inputs) if row.capture is not None]
-        kept, copies = [], []
-        for _, array in session.capture(inputs, names):
-            kept.append(array)
-            copies.append(array.copy())
-        for array, copy in zip(kept, copies, strict=True):
-            np.testing.assert_array_equal(array, copy)
-
-    def test_capture_computes_what_run_computes(self, session: Any, inputs: TensorMap) -> None:
-        """The output of the network is among the captured layers, to the last bit."""
-        names = [row.capture for row in session.layers(inputs) if row.capture is not None]
-        expected = session.run(inputs)["output"]
-        captured = [array for _, array in session.capture(inputs, names)]
-        assert any(a.shape == expected.shape and np.array_equal(a, expected) for a in captured)
-
-    def test_capture_leaves_out_unknown_names(self, session: Any, inputs: TensorMap) -> None:
-        """Absent, which the caller notices; nothing is made up."""
-        assert list(session.capture(inputs, ["no such layer"])) == []
-
-    def test_capture_can_be_left_early(self, session: Any, inputs: TensorMap) -> None:
-        """No thread stays behind and the session still works."""
-        names = [row.capture for row in session.layers(inputs) if row.capture is not None]
-        expected = session.run(inputs)["output"]
-        before = threading.active_count()
-        for _ in range(3):
-            stream = session.capture(inputs, names)
-            next(stream)
-            stream.close()
-        assert threading.active_count() == before
-        np.testing.assert_array_equal(session.run(inputs)["output"], expected)
-
-    def test_a_layer_alone_computes_what_it_computes_in_place(
-        self,
-        plugin: Any,
-        model: LoadedModel,
-        artifact: Artifact,
-        target: TargetSpec,
-        inputs: TensorMap,
-    ) -> None:
-        """To the last bit, fed with the candidate's own activations; a session that cannot cut its
-        model into layers is none of ours."""
-        with plugin.open_candidate(artifact, model=model, target=target) as session:
-            able = isinstance(session, IsolatingSession)
-            if not able:
-                # Optional in the protocol: sessions without it give "not measured", never a pass.
-                pytest.skip("the backend runs no single layers")
-            rows = {row.name: row for row in session.layers(inputs)}
-            names = [row.capture for row in rows.values() if row.capture is not None]
-            captured = dict(session.capture(inputs, names))
-            pieces = session.isolate({name: array[:2] for name, array in inputs.items()}).pieces
-            assert set(pieces) == set(rows)
-            alone = 0
-            for name, piece in pieces.items():
-                if isinstance(piece, str):
-                    assert piece
-                    assert not rows[name].computes, f"{name}: {piece}"
-                    continue
-                operands = [
-                    inputs[operand.input]
-                    if operand.input is not None
-                    else captured[rows[operand.layer].capture]
-                    for operand in piece.operands
-                ]
-                found = piece.run(operands)
-                assert found.dtype == np.float32
-                np.testing.assert_array_equal(found, captured[rows[name].capture], err_msg=name)
-                alone += rows[name].computes
-        assert alone == 4
 
     def test_packed_bytes_count_the_weights(
         self, plugin: Any, model: LoadedModel, artifact: Artifact, target: TargetSpec
