@@ -121,7 +121,9 @@ def report(tmp_path_factory):
     (specs / "_common.yaml").write_text(COMMON)
     (specs / "boxes.yaml").write_text(DETECTION)
     (specs / "texts.yaml").write_text(TRANSCRIPTION)
-    wrong = TRANSCRIPTION.replace("share_of_blanks", "wrong_size").replace(', blanks: "<= 0.75"', "")
+    wrong = TRANSCRIPTION.replace("share_of_blanks", "wrong_size").replace(
+        ', blanks: "<= 0.75"', ""
+    )
     (specs / "wrong.yaml").write_text(f"id: wrong{wrong}")
     linear(specs / "boxes.onnx", (PLACES, 5 + CLASSES), 5 + CLASSES)
     linear(specs / "texts.onnx", (40, len(ALPHABET)), len(ALPHABET))

@@ -75,7 +75,9 @@ def test_the_published_schema_accepts_the_tolerances_that_the_grammar_accepts(pa
             if tolerance.metric.startswith("custom.")
             else properties[tolerance.metric]
         )
-        jsonschema.Draft202012Validator({**metric, "$defs": schema["$defs"]}).validate(tolerance.text)
+        jsonschema.Draft202012Validator({**metric, "$defs": schema["$defs"]}).validate(
+            tolerance.text
+        )
 
 
 if __name__ == "__main__":
