@@ -128,7 +128,7 @@ def _fake_quantizers(module: nn.Module) -> list[tuple[str, Any]]:
 def _weights(module: nn.Module) -> dict[str, Tensor]:
     """Path -> copy of each weight that goes through a fake-quantizer."""
     return {
-        name: _copy(part.weight)  # type: ignore[arg-type] # a parameter, by the modules' class
+        name: _copy(part.weight)
         for name, part in module.named_modules()
         if hasattr(part, "weight_fake_quant")
     }

@@ -51,7 +51,8 @@ def converted(
         if options["flow"] == "eager":
             return converted_eager(trained, inputs)
         try:
-            return convert_fx(trained.eval()).eval()
+            graph: Any = trained.eval()
+            return convert_fx(graph).eval()
         except (RuntimeError, ValueError, KeyError, AssertionError, TypeError) as error:
             raise QuantizeError(f"torch FX cannot convert the model: {error}") from error
 

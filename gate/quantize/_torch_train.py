@@ -156,8 +156,8 @@ class Loop:
     """The built-in loop: options complete, and what freezing means for the prepared module."""
 
     options: Mapping[str, JsonValue]
-    freeze_batch_norm: Callable[[nn.Module], None]
-    freeze_observers: Callable[[nn.Module], None]
+    freeze_batch_norm: Callable[[nn.Module], object]
+    freeze_observers: Callable[[nn.Module], object]
     groups: Callable[[nn.Module], list[dict[str, Any]]]
     """Parameter groups of the optimizer, with their own learning rates where they need them."""
 
