@@ -29,10 +29,10 @@ def scene(seed, images):
             if generator.random() < 0.8:
                 near = box + generator.normal(0.0, 3.0, 4)
                 found.append((image, kind, near, round(float(generator.random()), 2)))
-        for box in boxes_of(generator, generator.integers(0, 3)):
-            found.append(
-                (image, int(generator.integers(0, CLASSES)), box, float(generator.random()))
-            )
+        found += [
+            (image, int(generator.integers(0, CLASSES)), box, float(generator.random()))
+            for box in boxes_of(generator, generator.integers(0, 3))
+        ]
     return truth, found
 
 

@@ -196,6 +196,26 @@ def test_detections_that_are_ready_are_taken_as_they_are():
     assert scored(found).values["map"] == pytest.approx(100.0)
 
 
+@pytest.mark.parametrize(("labels", "expected"), [("several", [0, 1, 2]), ("best", [0, 2])])
+def test_a_box_may_be_of_several_classes_or_of_its_best(labels, expected):
+    rows = np.array([[[0.3, 0.3, 0.2, 0.2, 0.9, 0.8, 0.0], [0.7, 0.7, 0.2, 0.2, 0.0, 0.1, 0.6]]])
+    options = decoding(
+        Task.DETECTION, {"layout": "cxcywh-classes", "labels": labels, "confidence": 0.2}
+    )
+    batch = Batch(inputs={"x": rows}, labels=None, indices=(0,))
+    (found,) = DetectionScorer(options)._detections({"y": rows}, batch)
+    assert sorted(found.classes.tolist()) == expected
+    assert found.scores.tolist() == sorted(found.scores, reverse=True)
+
+
+def test_no_more_boxes_are_kept_than_asked_for():
+    x, truths = detector(5)
+    layout = {"layout": "cxcywh-objectness-classes", "max_detections": 2}
+    found = scores(Task.DETECTION, x, x, truths, **layout)
+    images = np.array(found.reference[0].values)
+    assert np.bincount(images.astype(int)).max() == 2
+
+
 def test_suppression_is_within_a_class():
     boxes = np.array([[0, 0, 1, 1], [0, 0, 1, 0.9], [0, 0, 1, 0.95], [2, 2, 3, 3]], float)
     assert suppress(boxes, np.array([0, 0, 1, 0]), 0.5).tolist() == [0, 2, 3]
