@@ -161,9 +161,11 @@ def test_distillation_follows_the_float_model(
     artifact = train(model, tmp_path, epochs=2, learning_rate=1e-3, loss="distillation")
     inputs = tiny_batches(1, 32, seed=7)[0]
     with torch.no_grad():
-        wanted = model.module(torch.from_numpy(inputs[INPUT])).numpy()
-    got = scores(model, artifact, inputs)
-    assert ((got - wanted) ** 2).sum() / (wanted**2).sum() < 0.02
+        wanted = model.module(torch.from_numpy(inputs[INPUT]))
+    got = torch.from_numpy(scores(model, artifact, inputs))
+    if task == "image-classification":  # a common offset of the scores means nothing
+        wanted, got = wanted.softmax(1), got.softmax(1)
+    assert float((got - wanted).square().sum() / wanted.square().sum()) < 0.02
 
 
 def test_the_seed_decides(model: LoadedModel, tmp_path: Path) -> None:
