@@ -1,6 +1,6 @@
 """A torch network compiled by Inductor, and which of its quantized layers became integer kernels.
 
-Compiling happens in the first run and takes seconds to minutes; other processes find the compiled C++ in
+Compiling happens in the first run on inputs of a shape and takes seconds to minutes; other processes find the compiled C++ in
 Inductor's cache on disk. Freezing is on: weights become constants, which is what lets Inductor pack
 int8 weights for oneDNN.
 """
@@ -19,6 +19,7 @@ from gate.core.layer import LayerRow
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+_SHAPES = 64
 _COUNTED = {
     "conv": "qconv_weight_prepack_matcher_count",
     "linear": "qlinear_weight_prepack_matcher_count",
@@ -39,12 +40,17 @@ class Compiled:
 
     def __init__(self, module: nn.Module) -> None:
         import torch
-        from torch._inductor import config
+        from torch._dynamo import config as dynamo
+        from torch._inductor import config as inductor
 
         # For the whole process: torch looks at it while it reads the network, before options of one
         # call hold. Helper processes would outlive the worker's limits.
-        config.freezing, config.compile_threads = True, 1
-        self._call = torch.compile(module, dynamic=True)
+        inductor.freezing, inductor.compile_threads = True, 1
+        # Beyond the limit torch runs the network as it is, without a word.
+        dynamo.recompile_limit, dynamo.fail_on_recompile_limit_hit = _SHAPES, True
+        # For each shape anew: with a dynamic batch, integer convolutions of one channel give strides
+        # (torch 2.13) that the code around them refuses.
+        self._call = torch.compile(module, dynamic=False)
         self._kernels: Counter[str] = Counter()
         self._ran = False
 
@@ -58,6 +64,11 @@ class Compiled:
         self._kernels = Counter({kind: after[kind] - before[kind] for kind in _COUNTED})
         self._ran = True
         return result
+
+    @property
+    def ran(self) -> bool:
+        """Whether it has been compiled."""
+        return self._ran
 
     def told(self, rows: Sequence[LayerRow]) -> tuple[LayerRow, ...]:
         """Rows of the graph that was compiled, as the kernels are: Inductor tells how many integer

@@ -26,6 +26,16 @@ if TYPE_CHECKING:
     from gate.backends.isolation import Isolation
 
 
+_FAILURES = (
+    RuntimeError,
+    TypeError,
+    ValueError,
+    IndexError,
+    NotImplementedError,
+    AssertionError,  # of compiled code, about what it was given by a kernel
+)
+
+
 class TorchSession:
     """Runs ``module`` in inference mode, with the engine and the threads of its target.
 
@@ -100,7 +110,8 @@ class TorchSession:
             del call
         if self._compiled is None:
             return tuple(rows)
-        self._forward(given)  # compiles, where nothing has run yet
+        if not self._compiled.ran:
+            self._forward(given)
         return self._compiled.told(rows)
 
     def capture(self, inputs: TensorMap, names: Sequence[str]) -> Iterator[tuple[str, Array]]:
@@ -228,7 +239,7 @@ class TorchSession:
                 return name_outputs(run(*given))
         except ModelError as error:
             raise BackendError(str(error)) from error
-        except (RuntimeError, TypeError, ValueError, IndexError, NotImplementedError) as error:
+        except _FAILURES as error:
             raise BackendError(_explain(error, given)) from error
 
     def _guarded(self, stream: Iterator[Any]) -> _Guarded:

