@@ -49,7 +49,7 @@ class Choice:
     limit_bytes: int | None = None
     """Bytes that a search may use; None for a ladder, and without a budget."""
     out_of_time: bool = False
-    """Whether a search stopped for its budget of time."""
+    """Whether a search stopped for its budget of time, or of mixtures, before it was done."""
     seconds: float = 0.0
 
     @property

@@ -36,6 +36,8 @@ class Budget:
     top1_drop_pp: float | None
     sqnr_db: float | None
     seconds: float
+    mixtures: int | None = None
+    """How many may be measured."""
 
     @property
     def demands_accuracy(self) -> bool:
@@ -75,6 +77,7 @@ def budget_of(options: Options) -> Budget:
         top1_drop_pp=float(drop[1]) if drop else None,
         sqnr_db=float(sqnr[1]) if sqnr else None,
         seconds=float(time[1]) * (60.0 if time[2] == "min" else 1.0) if time else DEFAULT_SECONDS,
+        mixtures=given.get("mixtures"),
     )
 
 
@@ -132,6 +135,13 @@ class MixedSearch:
                         "title": "a time, as '60 s' or '5 min'",
                         "default": "120 s",
                         "description": "Wall time of the search.",
+                    },
+                    "mixtures": {
+                        "type": "integer",
+                        "minimum": 1,
+                        "maximum": 2**31 - 1,
+                        "description": "How many are measured at most: a bound that machines of"
+                        " another speed reach alike.",
                     },
                 },
                 "description": "With a bound on accuracy, the smallest file that holds it is taken;"

@@ -96,6 +96,7 @@ def _searched(trial: _Trial, budget: Budget, strategy: str, bench: Bench) -> Res
         demands_accuracy=budget.demands_accuracy,
         strategy=strategy,
         seconds=budget.seconds,
+        mixtures=budget.mixtures,
     )
     search = MixtureSearch(
         trial.point, trial.layers, wanted, say=lambda text: bench.announcer.say(f"search: {text}")
@@ -276,7 +277,7 @@ def _remark(points: Sequence[Point], chosen: Point, trial: _Trial) -> str:
 
 def _none_holds(points: Sequence[Point], nearest: Point, trial: _Trial, found: Result) -> str:
     why = nearest.misses or f"{nearest.size_bytes} B, wanted <= {trial.limit_bytes} B"
-    ended = "; the time ended first: raise budget.time" if found.out_of_time else ""
+    ended = "; the search ended before it was done: raise budget.time" if found.out_of_time else ""
     return (
         f"no mixture holds the budget: the nearest of {len(points)} keeps {len(nearest.kept)} of "
         f"{len(trial.layers)} layers in float and misses {why}{ended}"

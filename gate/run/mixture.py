@@ -67,6 +67,8 @@ class Wanted:
     strategy: str
     """``greedy`` or ``pareto``."""
     seconds: float
+    mixtures: int | None = None
+    """How many may be measured; None for as many as the time allows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,16 +81,7 @@ class Result:
     met: bool
     """Whether the chosen one holds the budget of bytes and accuracy."""
     out_of_time: bool
-
-
-def front(points: Sequence[Point]) -> tuple[int, ...]:
-    """Indices of the points that no other beats in both bytes and accuracy, by bytes."""
-    order = sorted(range(len(points)), key=lambda i: (points[i].size_bytes, -points[i].sqnr_db))
-    kept: list[int] = []
-    for index in order:
-        if not kept or points[index].sqnr_db > points[kept[-1]].sqnr_db:
-            kept.append(index)
-    return tuple(kept)
+    """Whether the time, or the number of mixtures, ended the search before it was done."""
 
 
 class MixtureSearch:
@@ -328,7 +321,9 @@ class MixtureSearch:
         if key in self._known:
             return self._known[key]
         spent = self._clock() - self._started
-        if spent + self._longest > self._wanted.seconds:
+        most = self._wanted.mixtures
+        enough = most is not None and len(self._known) >= most
+        if enough or spent + self._longest > self._wanted.seconds:
             self._late = True
             return None
         began = self._clock()

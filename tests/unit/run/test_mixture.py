@@ -13,7 +13,6 @@ from gate.run.mixture import (
     Point,
     Result,
     Wanted,
-    front,
 )
 from gate.run.sensitivity import RefusedError
 
@@ -48,6 +47,7 @@ def search(
     limit: int | None = None,
     sqnr: float | None = None,
     seconds: float = 1000.0,
+    mixtures: int | None = None,
     strategy: str = "greedy",
     seen: dict[str, float] | None = None,
     refused: Callable[[Mixed], bool] = lambda _: False,
@@ -75,7 +75,11 @@ def search(
         for name, (power, extra) in NET.items()
     }
     wanted = Wanted(
-        limit_bytes=limit, demands_accuracy=sqnr is not None, strategy=strategy, seconds=seconds
+        limit_bytes=limit,
+        demands_accuracy=sqnr is not None,
+        strategy=strategy,
+        seconds=seconds,
+        mixtures=mixtures,
     )
     made = MixtureSearch(measure, layers, wanted, say=said.append, clock=clock)
     return made.run(), tried, said
@@ -151,6 +155,13 @@ def test_the_time_is_kept_and_said(seconds: float) -> None:
     assert found.points[found.chosen].sqnr_db >= sqnr_of(())
 
 
+def test_the_number_of_mixtures_is_kept_and_said() -> None:
+    found, tried, _ = search(limit=1600, mixtures=4)
+    assert len(tried) == 4
+    assert found.out_of_time
+    assert not search(limit=1600, mixtures=1000)[0].out_of_time
+
+
 def test_nothing_is_measured_twice() -> None:
     for strategy in ("greedy", "pareto"):
         _, tried, _ = search(limit=1600, strategy=strategy)
@@ -172,16 +183,8 @@ def test_a_uniform_candidate_that_cannot_be_made_ends_the_search() -> None:
 def test_pareto_traces_more_of_the_front() -> None:
     def sizes(strategy: str) -> set[int]:
         found, _, _ = search(limit=2100, strategy=strategy)
-        return {found.points[i].size_bytes for i in front(found.points)}
+        return {point.size_bytes for point in found.points}
 
     assert len(sizes("pareto")) >= len(sizes("greedy"))
     exact = {BYTES, 1060, 1070, 1090, 1130, 2030}
     assert exact <= sizes("pareto")
-
-
-def test_the_front_is_what_nothing_beats() -> None:
-    def at(size: int, sqnr: float) -> Point:
-        return Point(kept=(), size_bytes=size, sqnr_db=sqnr, misses="")
-
-    points = [at(10, 5.0), at(8, 5.0), at(8, 4.0), at(12, 4.9), at(13, 9.0)]
-    assert front(points) == (1, 4)
