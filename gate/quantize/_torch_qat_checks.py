@@ -41,8 +41,16 @@ class Watch:
             for name, part in _fake_quantizers(prepared)
         ]
 
-    def check(self, trained: nn.Module) -> None:
-        """Raises QuantizeError where the module was not trained through its fake-quantizers."""
+    def check(self, trained: nn.Module, sample: Sequence[Tensor]) -> None:
+        """Ends the watch; the observers of ``trained`` are off afterwards, and it evaluates.
+
+        Args:
+            trained: what came out of the training.
+            sample: inputs, to see which layers run at inference.
+
+        Raises:
+            QuantizeError: the module was not trained through its fake-quantizers.
+        """
         for handle in self._handles:
             handle.remove()
         found = _fake_quantizers(trained)
@@ -54,10 +62,11 @@ class Watch:
                 f"mode with any of the {len(found)} fake-quantizers enabled; what it trained is the float "
                 "model"
             )
-        blind = [name for name, part in found if _saw_nothing(part)]
+        used = _used(trained, sample)
+        blind = [name for name, part in found if name in used and _saw_nothing(part)]
         if blind:
             raise QuantizeError(
-                f"{len(blind)} of {len(found)} fake-quantizers never saw a value ({_names(blind)}): their "
+                f"{len(blind)} of {len(used)} fake-quantizers never saw a value ({_names(blind)}): their "
                 f"observers were off, or {self._who} never ran those layers; their ranges are made up"
             )
         after = _weights(trained)
@@ -117,6 +126,26 @@ def require_fake_quantizers(prepared: nn.Module, *, kinds: str, kept: str) -> No
             "nothing was quantized: torch found no layer that it can train for integer kernels; the model "
             f"is made of {kinds}, kept in float: {kept or 'nothing'}"
         )
+
+
+def _used(trained: nn.Module, sample: Sequence[Tensor]) -> set[str]:
+    """Fake-quantizers that a forward pass goes through; others may belong to layers that never run."""
+    import torch
+    from torch.ao.quantization import disable_observer
+
+    used: set[str] = set()
+    trained.eval().apply(disable_observer)
+    handles = [
+        part.register_forward_hook(lambda *_, name=name: used.add(name))
+        for name, part in _fake_quantizers(trained)
+    ]
+    try:
+        with torch.no_grad():
+            trained(*sample)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return used
 
 
 def _fake_quantizers(module: nn.Module) -> list[tuple[str, Any]]:
