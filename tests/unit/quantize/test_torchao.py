@@ -49,6 +49,19 @@ def test_weights_of_few_bits_are_told_apart_from_what_they_take(tmp_path: Path) 
     assert (row.params_quantized, row.quantized) == (32 * 256, False)
 
 
+def test_the_runtime_holds_a_byte_a_weight_and_its_scales(tmp_path: Path) -> None:
+    model = tiny_model(Format.TORCH_MODULE, tmp_path)
+    artifact = quantized(tmp_path / "q", weights="int2", group=8)
+    backend = plugins.load("backends", "torch")
+    with backend.open_reference(model, target=TARGET) as session:
+        before = session.packed_bytes()
+    with backend.open_candidate(artifact, model=model, target=TARGET) as session:
+        after = session.packed_bytes()
+    weights = 32 * 256 + 10 * 32
+    # Integers and their zero points take a byte, scales four.
+    assert before - after == 4 * weights - weights - 5 * weights // 8
+
+
 def test_the_largest_scale_of_each_channel_stands_for_its_blocks(tmp_path: Path) -> None:
     module = tiny_model(Format.TORCH_MODULE, tmp_path).module
     row = rows_of(
