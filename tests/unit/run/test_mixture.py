@@ -180,11 +180,7 @@ def test_a_uniform_candidate_that_cannot_be_made_ends_the_search() -> None:
         search(refused=lambda _: True)
 
 
-def test_pareto_traces_more_of_the_front() -> None:
-    def sizes(strategy: str) -> set[int]:
-        found, _, _ = search(limit=2100, strategy=strategy)
-        return {point.size_bytes for point in found.points}
-
-    assert len(sizes("pareto")) >= len(sizes("greedy"))
-    exact = {BYTES, 1060, 1070, 1090, 1130, 2030}
-    assert exact <= sizes("pareto")
+def test_pareto_traces_the_front() -> None:
+    """Every beginning of the order is looked at where it is wide enough, whatever it is good for."""
+    found, _, _ = search(limit=2100, strategy="pareto")
+    assert {point.size_bytes for point in found.points} >= {BYTES, 1060, 1070, 1090, 1130, 2030}
