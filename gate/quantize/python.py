@@ -131,7 +131,13 @@ class PythonQuantizer:
     def _check(self, made: Any, model: LoadedModel, artifact: Artifact, target: TargetSpec) -> None:
         entry = artifact.options["entry"]
         with torch_settings(engine=engine_of(target.options), threads=target.threads):
-            wanted = _outputs(made, model)
+            try:
+                wanted = _outputs(made, model)
+            except Exception as error:  # the user's module may raise anything
+                raise QuantizeError(
+                    f"'{entry}': the module that it made cannot run on inputs of the model "
+                    f"({type(error).__name__}: {error})"
+                ) from error
             if model.format is Format.TORCH_MODULE and _equal(
                 wanted, _outputs(model.module, model)
             ):

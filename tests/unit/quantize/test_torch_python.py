@@ -39,6 +39,9 @@ def forgetful(model, calibration, options, target):
 def text(model, calibration, options, target):
     return "no model"
 
+def crippled(model, calibration, options, target):
+    return torch.nn.Sequential(model, torch.nn.Linear(12345, 1))
+
 def broken(model, calibration, options, target):
     raise ZeroDivisionError(options["say"])
 
@@ -116,6 +119,7 @@ def test_an_onnx_model_is_written(tmp_path: Path) -> None:
         ("forgetful", "does not build the structure"),
         ("text", "returned a str, expected an nn.Module"),
         ("broken", "raised ZeroDivisionError: the user's words"),
+        ("crippled", "cannot run on inputs of the model .RuntimeError: mat1 and mat2 shapes"),
         ("no_such", "no 'no_such'"),
     ],
 )
