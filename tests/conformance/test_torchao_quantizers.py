@@ -25,6 +25,8 @@ class TestPt2eTrained(TestPt2e):
     # What is the method's own, and no option's, has been tried above: exporting takes its time.
     test_import_loads_no_framework = None  # type: ignore[assignment]
     test_versions_are_text = None  # type: ignore[assignment]
+    test_refuses_no_calibration = None  # type: ignore[assignment]
+    test_leaves_the_model_alone = None  # type: ignore[assignment]
     test_writes_only_into_out_dir = None  # type: ignore[assignment]
     test_artifact_describes_its_file = None  # type: ignore[assignment]
 
