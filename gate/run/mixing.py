@@ -77,7 +77,7 @@ def mixed(case: Case, of: QuantizationSpec, bench: Bench) -> Choice:
         options=dict(trial.case_of(chosen.kept).quantization.options),
         chosen=found.chosen,
         tried=tuple(
-            replace(trial.told[point.kept], holds=trial.fits(point) and not point.misses)
+            replace(trial.told[point.kept], holds=not (why := trial.why_not(point)), why=why)
             for point in points
         ),
         on=str(options.get("on", "calibration")),
@@ -139,9 +139,11 @@ class _Trial:
         """The case with these layers in float."""
         return with_float(self._case, [name for layer in kept for name in self._names[layer]])
 
-    def fits(self, point: Point) -> bool:
-        """Whether a mixture is within the bytes."""
-        return self.limit_bytes is None or point.size_bytes <= self.limit_bytes
+    def why_not(self, point: Point) -> str:
+        """What of the budget a mixture does not hold; empty where it holds all."""
+        over = self.limit_bytes is not None and point.size_bytes > self.limit_bytes
+        bytes_ = f"{point.size_bytes} B, wanted <= {self.limit_bytes} B" if over else ""
+        return "; ".join(filter(None, (point.misses, bytes_)))
 
     def point(self, kept: Mixed) -> Point:
         """Make and measure one mixture, or take what was measured before.
@@ -276,9 +278,8 @@ def _remark(points: Sequence[Point], chosen: Point, trial: _Trial) -> str:
 
 
 def _none_holds(points: Sequence[Point], nearest: Point, trial: _Trial, found: Result) -> str:
-    why = nearest.misses or f"{nearest.size_bytes} B, wanted <= {trial.limit_bytes} B"
     ended = "; the search ended before it was done: raise budget.time" if found.out_of_time else ""
     return (
         f"no mixture holds the budget: the nearest of {len(points)} keeps {len(nearest.kept)} of "
-        f"{len(trial.layers)} layers in float and misses {why}{ended}"
+        f"{len(trial.layers)} layers in float and misses {trial.why_not(nearest)}{ended}"
     )
