@@ -1,6 +1,5 @@
 """LiteRT, Keras and the TensorFlow converter pass the conformance kits."""
 
-from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import pytest
@@ -14,12 +13,6 @@ pytest.importorskip("torch")
 pytest.importorskip("ai_edge_litert")
 if reason := tensorflow.missing():
     pytest.skip(reason, allow_module_level=True)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _end_tensorflow() -> Iterator[None]:
-    yield
-    tensorflow.close()
 
 
 class TestXnnpack(BackendKit):
