@@ -1,7 +1,7 @@
 """State of quantized torch modules in files that ``torch.load(weights_only=True)`` reads.
 
 ``state_dict`` of a quantized module holds quantized tensors, which are safe to load, but also packed
-parameters (of recurrent cells and of functional linear operators), which are C++ objects and are not.
+parameters (of recurrent cells and of functional operators), which are C++ objects and are not.
 Those are written as the tensors they were packed from and packed again when loading, by the engine
 that is set then.
 """
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 STATE_FILE = "model.pt"
 _VERSION = 1
 _PACKED = "packed"
+_CONVOLUTIONS = {"Conv2dPackedParamsBase": "conv2d", "Conv3dPackedParamsBase": "conv3d"}
+"""Kind of packed parameters -> operator; of functional calls, modules hold their weights as tensors."""
 _CELL_TAGS = ("quantized_dynamic", "quantized_fp16")
 
 
@@ -109,7 +111,28 @@ def _plain(name: str, value: Any) -> Any:
                 "reduce_range": bool(longs[0]) if longs else False,
                 "parts": [_plain(name, part) for part in parts],
             }
+    if (
+        kind in _CONVOLUTIONS
+        and not (geometry := _geometry(script, _CONVOLUTIONS[kind]))["transposed"]
+    ):
+        parts = getattr(torch.ops.quantized, f"{_CONVOLUTIONS[kind]}_unpack")(script)
+        return {_PACKED: kind, "parts": _plain(name, tuple(parts)), **geometry}
     raise QuantizeError(f"'{name}' holds packed parameters of kind {kind}, which cannot be written")
+
+
+def _geometry(script: Any, operator: str) -> dict[str, Any]:
+    import torch
+
+    def ask(what: str) -> Any:
+        return getattr(torch.ops.quantized, f"{operator}_{what}")(script)
+
+    return {
+        "stride": list(ask("stride")),
+        "padding": list(ask("padding")),
+        "dilation": list(ask("dilation")),
+        "groups": int(ask("groups")),
+        "transposed": bool(ask("transpose")),
+    }
 
 
 def _packed(value: Any) -> Any:
@@ -117,6 +140,8 @@ def _packed(value: Any) -> Any:
         return tuple(_packed(item) for item in value)
     if not isinstance(value, dict) or _PACKED not in value:
         return value
+    if value[_PACKED] in _CONVOLUTIONS:
+        return _packed_convolution(value)
     return _packed_linear(*value["parts"]) if value[_PACKED] == LINEAR else _packed_cell(value)
 
 
@@ -126,6 +151,14 @@ def _packed_linear(weight: Any, bias: Any) -> Any:
     if weight.is_quantized:
         return torch.ops.quantized.linear_prepack(weight, bias)
     return torch.ops.quantized.linear_prepack_fp16(weight.to(torch.float32), bias)
+
+
+def _packed_convolution(value: dict[str, Any]) -> Any:
+    import torch
+
+    pack = getattr(torch.ops.quantized, f"{_CONVOLUTIONS[value[_PACKED]]}_prepack")
+    weight, bias = value["parts"]
+    return pack(weight, bias, value["stride"], value["padding"], value["dilation"], value["groups"])
 
 
 def _packed_cell(value: dict[str, Any]) -> Any:

@@ -135,3 +135,39 @@ def test_symmetric_and_affine_weights_are_what_they_say(model: LoadedModel, tmp_
     ):
         made = quantize(model, tmp_path / scheme, "torch-fx-static", weights=weights)
         assert rows(model, made)["hidden"].weight.scheme == scheme
+
+
+@pytest.mark.parametrize("engine", ["x86", "qnnpack"])
+def test_functional_convolutions_are_written_and_opened_again(
+    model: LoadedModel, tmp_path: Path, engine: str
+) -> None:
+    """Their packed weights are C++ objects, of another layout for each engine."""
+
+    class Functional(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.wide = torch.nn.Parameter(0.2 * torch.randn(8, 3, 3, 3))
+            self.deep = torch.nn.Parameter(0.3 * torch.randn(8, 1, 3, 3))
+            self.bias = torch.nn.Parameter(torch.rand(8))
+
+        def forward(self, x: Any) -> Any:
+            convolved = torch.nn.functional.conv2d
+            x = convolved(x, self.wide, self.bias, (1, 1), (1, 1), (1, 1), 1).relu()
+            return convolved(x, self.deep, None, (2, 2), (0, 0), (2, 2), 8).mean((2, 3))
+
+    torch.manual_seed(0)
+    own = replace(model, module=Functional().eval())
+    target = target_for("torch", {"engine": engine})
+    batches = tiny_batches()
+    artifact = plugins.load("quantizers", "torch-fx-static").quantize(
+        own, lambda: iter(batches), options={}, target=target, seed=0, out_dir=tmp_path
+    )
+    backend = plugins.load("backends", "torch")
+    inputs = tiny_batches(1, 16, seed=3)[0]
+    with backend.open_reference(own, target=target) as session:
+        clean = session.run(inputs)["output"]
+    with backend.open_candidate(artifact, model=own, target=target) as session:
+        noisy = session.run(inputs)["output"]
+        layers = [row for row in session.layers(inputs) if row.computes]
+    assert [row.params_quantized for row in layers] == [216, 72]
+    assert np.square(noisy - clean).sum() < 0.001 * np.square(clean).sum()
