@@ -149,7 +149,7 @@ def test_without_jinja_the_option_is_refused_before_anything_runs(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr("gate.report.html_report.sources.find_spec", lambda name: None)
+    monkeypatch.setattr("gate.report.emit.find_spec", lambda name: None)
     with pytest.raises(SystemExit) as left:
         run(spec, tmp_path / "run", "--html", "page.html")
     assert left.value.code == ExitCode.USAGE
