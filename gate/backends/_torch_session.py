@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from gate.backends._torch_decomposed import is_boundary
 from gate.backends._torch_describe import as_float32, describe, packed_bytes
 from gate.backends._torch_graph import call_names, graph_of
 from gate.backends._torch_left import left_behind, passed_through
@@ -108,7 +109,9 @@ class TorchSession:
             name, covers = self._rows.get(call.name, (call.name, ()))
             rows.append(describe(call, name=name, covers=covers, batch=batch))
             del call
-        if self._compiled is None:
+        # Without boundaries, integer kernels are calls of the graph itself.
+        nodes = self._graph.graph.nodes if self._graph is not None else ()
+        if self._compiled is None or not any(map(is_boundary, nodes)):
             return tuple(rows)
         if not self._compiled.ran:
             self._forward(given)
