@@ -143,3 +143,12 @@ class TestReduced:
                 for net in (ours, theirs)
             ]
             assert shapes[0] == shapes[1]
+
+
+def test_the_page_of_tables_shows_specs_that_exist(both: dict[str, Spec]) -> None:
+    page = (ROOT / "docs/reference/systems.md").read_text(encoding="utf-8").replace("\\", "")
+    shown = {line.removeprefix("## ") for line in page.splitlines() if line.startswith("## ")}
+    shown -= {"How long each spec takes"}
+    assert shown <= set(both)
+    for name in WITH_STAND_IN:
+        assert shown & {name, f"{name}.stand-in"}, name
