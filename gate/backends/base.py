@@ -57,6 +57,16 @@ class MeasuringSession(Protocol):
 
 
 @runtime_checkable
+class LayoutSession(Protocol):
+    """A session that tells the layout of its layers' outputs; one that does not has NCHW."""
+
+    @property
+    def channels_last(self) -> bool:
+        """Whether the layers give NHWC."""
+        ...
+
+
+@runtime_checkable
 class ConcurrentBackend(Protocol):
     """A backend whose sessions may run and be observed in several threads at once, since nothing of
     theirs is a setting of the whole process."""

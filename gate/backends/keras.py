@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 class KerasSession:
     """One Keras model; every call goes through files to the TensorFlow process and back."""
 
+    channels_last: ClassVar[bool] = True
+
     def __init__(self, recipe: Mapping[str, JsonValue], names: Sequence[str]) -> None:
         """``names`` are those that the spec gives to the inputs, in the model's order."""
         self._recipe = recipe

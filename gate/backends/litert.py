@@ -39,6 +39,8 @@ class LiteRtSession:
         raw: outputs that are given as they are stored; a declared transform makes them real.
     """
 
+    channels_last: ClassVar[bool] = True
+
     def __init__(
         self,
         source: _litert_session.Source,

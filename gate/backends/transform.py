@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from gate.backends.base import BackendError
+from gate.backends.base import BackendError, LayoutSession
 from gate.backends.isolation import IsolatingSession, Isolation
 from gate.backends.kept_float import TellingSession
 from gate.core.transform import TransformError, Transforms, apply_inputs, apply_outputs
@@ -61,6 +61,11 @@ class TransformedSession:
     def packed_bytes(self) -> int | None:
         """See ``Session.packed_bytes``."""
         return self._session.packed_bytes()
+
+    @property
+    def channels_last(self) -> bool:
+        """See ``LayoutSession``: the layers are the file's."""
+        return isinstance(self._session, LayoutSession) and self._session.channels_last
 
     @property
     def inner(self) -> Session:

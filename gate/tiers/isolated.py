@@ -28,6 +28,7 @@ class Isolated:
         sample: the inputs that the layer tables describe.
         matches: as they were matched, errors aside.
         captures: reference layer -> name under which its output is captured.
+        channels_last: whether the reference's layers give NHWC.
     """
 
     def __init__(
@@ -36,7 +37,10 @@ class Isolated:
         sample: TensorMap,
         matches: Sequence[LayerMatch],
         captures: Mapping[str, str],
+        *,
+        channels_last: bool = False,
     ) -> None:
+        self._channels_last = channels_last
         self._why: dict[int, str] = {}
         self._pieces: dict[int, Piece] = {}
         self._wires: dict[int, tuple[Wire, ...]] = {}
@@ -99,7 +103,7 @@ class Isolated:
             )
             return
         if index not in self._errors:
-            self._errors[index] = ErrorAccumulator(channel_axis(x.shape))
+            self._errors[index] = ErrorAccumulator(channel_axis(x.shape, last=self._channels_last))
         add_errors(self._errors[index], x, y)
 
     def sums(self, index: int) -> ErrorSums | None:

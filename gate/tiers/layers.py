@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from gate.backends.base import Session
+from gate.backends.base import LayoutSession, Session
 from gate.backends.kept_float import TellingSession
 from gate.core.layer import ErrorSums, LayerMatch, LayerRow, LayersObserved
 from gate.core.tensors import Array, TensorMap
@@ -58,8 +58,9 @@ def observe_layers(
     """
     rows, other = reference.layers(sample), candidate.layers(sample)
     matching = match_layers(rows, other)
-    alone = Isolated(candidate, sample, matching.matches, _captures(rows))
-    comparison = _Comparison(rows, other, matching.matches, alone)
+    last = isinstance(reference, LayoutSession) and reference.channels_last
+    alone = Isolated(candidate, sample, matching.matches, _captures(rows), channels_last=last)
+    comparison = _Comparison(rows, other, matching.matches, alone, channels_last=last)
     samples = 0
     for inputs in batches(capture_batch(rows, len(next(iter(sample.values()))))):
         comparison.run(reference, candidate, inputs)
@@ -95,7 +96,10 @@ class _Comparison:
         candidate: Sequence[LayerRow],
         matches: Sequence[LayerMatch],
         alone: Isolated,
+        *,
+        channels_last: bool,
     ) -> None:
+        self._channels_last = channels_last
         self._matches = matches
         self._alone = alone
         captures = _captures(reference), _captures(candidate)
@@ -179,7 +183,7 @@ class _Comparison:
             )
             return None
         if index not in self._errors:
-            self._errors[index] = ErrorAccumulator(channel_axis(x.shape))
+            self._errors[index] = ErrorAccumulator(channel_axis(x.shape, last=self._channels_last))
         add_errors(self._errors[index], x, fitting)
         return layout
 

@@ -10,15 +10,15 @@ CHANNELS = 16384
 each of them would outgrow the tensor's own use."""
 
 
-def channel_axis(shape: tuple[int, ...]) -> int | None:
+def channel_axis(shape: tuple[int, ...], *, last: bool = False) -> int | None:
     """Axis along which worst-channel metrics are taken; ``shape`` includes the batch axis.
 
-    1 for (N, C) and for NCHW and NCDHW; the last for (N, T, C) sequences; None below two axes and
-    for more than ``CHANNELS`` channels.
+    1 for (N, C) and for NCHW and NCDHW; the last for (N, T, C) sequences and, with ``last``, for NHWC
+    and NDHWC; None below two axes and for more than ``CHANNELS`` channels.
     """
     if len(shape) < 2:
         return None
-    axis = 2 if len(shape) == 3 else 1
+    axis = len(shape) - 1 if last or len(shape) == 3 else 1
     return axis if shape[axis] <= CHANNELS else None
 
 

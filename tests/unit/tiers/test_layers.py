@@ -209,9 +209,21 @@ def test_a_transposed_image_is_not_taken_for_another_layout() -> None:
         assert layout.apply(candidate, reference.shape).shape == reference.shape
 
 
+def test_where_layers_give_nhwc_channels_are_last() -> None:
+    class Last(Chain):
+        channels_last = True
+
+    other = [(name, noisy(step, 0.01)) for name, step in STEPS]
+    for match in observe(Last(STEPS), Last(other)).layers.matches:
+        assert match.errors is not None
+        assert match.errors.channel_axis == 3
+        assert len(match.errors.channel_sum_x) == 5
+
+
 def test_channel_axes() -> None:
     shapes = [(), (5,), (5, 3), (5, 7, 3), (5, 3, 7, 7), (5, 3, 7, 7, 7)]
     assert [channel_axis(shape) for shape in shapes] == [None, None, 1, 2, 1, 1]
+    assert [channel_axis(shape, last=True) for shape in shapes] == [None, None, 1, 2, 3, 4]
     assert channel_axis((2, CHANNELS)) == 1
     assert channel_axis((2, CHANNELS + 1)) is None
 
