@@ -69,10 +69,21 @@ def load_state(module: nn.Module, path: Path) -> None:
         raise QuantizeError(
             f"{path}: does not fit the model: {len(odd)} entries differ, first {odd[0]}"
         )
+    _set_graph_weights(module, state)
     try:
         module.load_state_dict(state, strict=True)
     except (RuntimeError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise QuantizeError(f"{path}: does not fit the model: {error}") from error
+
+
+def _set_graph_weights(module: nn.Module, state: dict[str, Any]) -> None:
+    """Put the packed weights of functional operators into their graph, and take them out of ``state``:
+    torch writes those of operators inside of modules, but reads only those outside of any."""
+    import torch
+
+    for name in [n for n in state if "_packed_weight" in n and "." not in n]:
+        if isinstance(getattr(module, name, None), torch.ScriptObject):
+            setattr(module, name, state.pop(name))
 
 
 def _fp16_linears(state: dict[str, Any]) -> list[tuple[str, tuple[Any, Any]]]:

@@ -156,7 +156,9 @@ def test_functional_convolutions_are_written_and_opened_again(
             return convolved(x, self.deep, None, (2, 2), (0, 0), (2, 2), 8).mean((2, 3))
 
     torch.manual_seed(0)
-    own = replace(model, module=Functional().eval())
+    inside = torch.nn.Sequential()
+    inside.add_module("block", Functional())
+    own = replace(model, module=inside.eval())
     target = target_for("torch", {"engine": engine})
     batches = tiny_batches()
     artifact = plugins.load("quantizers", "torch-fx-static").quantize(
