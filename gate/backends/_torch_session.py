@@ -146,7 +146,11 @@ class TorchSession:
         if graph is None or not isinstance(self._observer(given), GraphObserver):
             raise BackendError("the model cannot be traced, so its layers cannot be told apart")
         names = call_names(graph)
-        rows = {node: self._rows.get(name, (name, ()))[0] for node, name in names.items()}
+        rows = {
+            node: self._rows.get(name, (name, ()))[0]
+            for node, name in names.items()
+            if name not in self._left
+        }
         self._apply_settings()
         cutter = Cutter(
             graph, rows, list(self._inputs), given, self._apply_settings, passed=self._passed

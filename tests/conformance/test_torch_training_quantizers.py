@@ -4,7 +4,11 @@ from typing import Any, ClassVar
 
 import pytest
 
+from gate.core.artifact import Format
+from gate.models.base import LoadedModel
+from gate.testing.backend_kit import BackendKit
 from gate.testing.quantizer_kit import QuantizerKit
+from gate.testing.tiny import tiny_model
 
 pytest.importorskip("torch")
 
@@ -36,17 +40,6 @@ class TestQatLearnedScalesOnednn(TestQatX86):
     }
 
 
-class TestQatLearnedScaleOfATensorQnnpack(TestQatX86):
-    modules_only = True
-    target_options: ClassVar[dict[str, Any]] = {"engine": "qnnpack"}
-    options: ClassVar[dict[str, Any]] = {
-        "flow": "eager",
-        "epochs": 1,
-        "scales": "learned",
-        "weights": "int8/per-tensor",
-    }
-
-
 class TestFloat16(QuantizerKit):
     quantizer = "torch-cast"
     backend = "torch"
@@ -56,3 +49,21 @@ class TestFloat16(QuantizerKit):
 
 class TestBfloat16(TestFloat16):
     options: ClassVar[dict[str, Any]] = {"dtype": "bfloat16", "keep_float": ["stem", "head"]}
+
+
+class TestOpensEager(BackendKit):
+    """What eager conversion leaves is seen through: rows, captures, layers alone."""
+
+    backend = "torch"
+    quantizer = "torch-qat"
+    target_options: ClassVar[dict[str, Any]] = {"engine": "fbgemm"}
+    quantizer_options: ClassVar[dict[str, Any]] = {
+        "flow": "eager",
+        "epochs": 1,
+        "keep_float": ["stem"],
+    }
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def model(cls, tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
+        return tiny_model(Format.TORCH_MODULE, tmp_path_factory.mktemp("model"), modules_only=True)

@@ -189,6 +189,23 @@ def test_learned_scales_are_others_than_those_of_the_range(
     assert (np.abs(learned / observed - 1) > 0.001).mean() > 0.5
 
 
+def test_a_learned_scale_of_a_whole_tensor_in_the_eager_flow(tmp_path: Path) -> None:
+    model = tiny_model(Format.TORCH_MODULE, tmp_path, modules_only=True)
+    artifact = train(
+        model, tmp_path, flow="eager", epochs=1, scales="learned", weights="int8/per-tensor"
+    )
+    backend = plugins.load("backends", "torch")
+    qnnpack = target_for("torch", {"engine": "qnnpack"})  # a state is opened by any engine
+    inputs = tiny_batches(1, 8, seed=2)[0]
+    with backend.open_candidate(artifact, model=model, target=qnnpack) as session:
+        rows = [row for row in session.layers(inputs) if row.computes]
+        found = session.run(inputs)["output"]
+    assert [len(row.weight.scales) for row in rows] == [1, 1, 1, 1]
+    with torch.no_grad():
+        wanted = model.module(torch.from_numpy(inputs[INPUT])).numpy()
+    assert ((found - wanted) ** 2).sum() < 0.05 * (wanted**2).sum()
+
+
 def test_frozen_statistics_of_batch_norm_stay(model: LoadedModel) -> None:
     from gate.quantize.torch_qat import _freeze_batch_norm
 
