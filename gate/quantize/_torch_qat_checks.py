@@ -6,6 +6,7 @@ int8, and only its accuracy tells. So the things that make it one are asked for 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -32,8 +33,10 @@ class Watch:
 
     def __init__(self, prepared: nn.Module, *, who: str) -> None:
         self._who = who
-        self._active: set[str] = set()
-        """Fake-quantizers that rounded something in training mode."""
+        self._rounded: Counter[str] = Counter()
+        """Fake-quantizer -> training passes with gradients in which it rounded."""
+        self._passed: Counter[str] = Counter()
+        """Fake-quantizer -> passes with gradients in which it let values through as they were."""
         self._before = _weights(prepared)
         self._scales = {name: _copy(scale) for name, scale in learned_scales(prepared).items()}
         self._handles = [
@@ -56,13 +59,22 @@ class Watch:
         found = _fake_quantizers(trained)
         if len(found) < len(self._handles):
             self._converted(trained, len(found))
-        if not self._active:
+        if not self._rounded:
             raise QuantizeError(
                 f"quantization-aware training without quantization: {self._who} ran no batch in training "
                 f"mode with any of the {len(found)} fake-quantizers enabled; what it trained is the float "
                 "model"
             )
         used = _used(trained, sample)
+        idle = [n for n, _ in found if n in used and self._rounded[n] < self._passed[n]]
+        if idle:
+            first = idle[0]
+            raise QuantizeError(
+                f"quantization-aware training mostly without quantization: {len(idle)} of {len(used)} "
+                f"fake-quantizers ({_names(idle)}) rounded in less than half of the passes with gradients "
+                f"({first}: {self._rounded[first]} of {self._rounded[first] + self._passed[first]}); "
+                f"{self._who} has to leave them enabled while it trains"
+            )
         blind = [name for name, part in found if name in used and _saw_nothing(part)]
         if blind:
             raise QuantizeError(
@@ -102,9 +114,15 @@ class Watch:
         )
 
     def _note(self, name: str) -> Any:
+        import torch
+
         def hook(part: Any, _given: Any, _output: Any) -> None:
-            if part.training and int(part.fake_quant_enabled[0]):
-                self._active.add(name)
+            if not torch.is_grad_enabled():
+                return  # an evaluation between steps
+            if not int(part.fake_quant_enabled[0]):
+                self._passed[name] += 1
+            elif part.training:
+                self._rounded[name] += 1
 
         return hook
 

@@ -52,6 +52,22 @@ def never_enables(model, samples, options):
     trains(model, samples, {"rate": 0.1})
     model.apply(quantization.enable_fake_quant)
 
+def enables_for_one_pass(model, samples, options):
+    for inputs, labels in samples(16):
+        model(*inputs)
+        break
+    never_enables(model, samples, options)
+
+def observes_before_it_rounds(model, samples, options):
+    model.apply(quantization.disable_fake_quant)
+    trains(model, samples, options)
+    model.apply(quantization.enable_fake_quant)
+    for _ in range(2):
+        with torch.no_grad():
+            for inputs, labels in samples(8):
+                model.eval()(*inputs)
+        trains(model.train(), samples, options)
+
 def never_observes(model, samples, options):
     model.apply(quantization.disable_observer)
     trains(model, samples, {"rate": 0.1})
@@ -251,12 +267,24 @@ def test_a_loop_of_the_users_own_trains(
 
 
 @pytest.mark.usefixtures("entries")
+def test_ranges_may_settle_before_fake_quantization_begins(
+    model: LoadedModel, tmp_path: Path, labelled: Labelled
+) -> None:
+    options = {"rate": 0.001}
+    made = train(
+        model, tmp_path, labelled, entry="own_loops:observes_before_it_rounds", options=options
+    )
+    assert made.path.is_file()
+
+
+@pytest.mark.usefixtures("entries")
 @pytest.mark.parametrize(
     ("entry", "said"),
     [
         ("converts_in_the_loop", "gave back a converted model .* convert ends training"),
         ("keeps_training_what_it_converted", "converted inside the training loop"),
         ("never_enables", "quantization-aware training without quantization"),
+        ("enables_for_one_pass", "mostly without quantization: 11 of 11 .*: 1 of [0-9]+"),
         ("only_evaluates", "ran no batch in training mode"),
         ("never_observes", "fake-quantizers never saw a value"),
         ("never_steps", "trained nothing: .* left all 4 quantized weights as they were"),
