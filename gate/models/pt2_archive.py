@@ -6,6 +6,9 @@ loads the shared libraries of ahead-of-time compiled models; resolves operator n
 look-up; and hands the text of symbolic sizes to ``sympify``, which evaluates it. An ordinary
 ``torch.export.save`` of a model of plain tensors needs none of this but sizes and ``torch.ops`` names,
 so anything else is refused. Files of releases before 2.8 have another layout and are refused too.
+
+Torch's reader of archives looks names up without regard to case, so names that differ in nothing else are
+refused, and what is looked at comes through that reader: another one may find other members.
 """
 
 from __future__ import annotations
@@ -15,13 +18,14 @@ import json
 import pickle
 import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from gate.models.base import ModelError
 
-_CONFIGS = re.compile(r"data/(weights|constants)/[^/]*_config\.json$")
+_TENSORS = ("data/weights/", "data/constants/")
+_CONFIG = "_config.json"
 _TARGETS = ("torch.ops.", "_operator.", "math.", "torch.sym_")
 _EXPRESSION = re.compile(r"[\w\s()+\-*/%,.<>=!&|~']*")
 _QUOTED = re.compile(r"'\w*'")
@@ -46,15 +50,48 @@ def check_archive(path: Path) -> None:
         ModelError: not an archive of ``torch.export.save``, or one with pickled objects, compiled
             libraries, foreign operators or suspicious expressions.
     """
+    import torch
+
     try:
         with zipfile.ZipFile(path) as archive:
-            members = {name.split("/", 1)[-1]: name for name in archive.namelist()}
-            _check_members(path, archive, members)
+            names = [member.orig_filename for member in archive.infolist()]
     except zipfile.BadZipFile as error:
         raise ModelError(f"{path}: is no torch.export archive: {error}") from error
+    _check_names(path, names)
+    try:
+        reader = torch._C.PyTorchFileReader(str(path))
+        records = reader.get_all_records()
+    except (RuntimeError, UnicodeDecodeError) as error:
+        raise ModelError(f"{path}: is no torch.export archive: torch cannot read it") from error
+    if sorted(records) != sorted(_inner(name) for name in names):
+        raise ModelError(f"{path}: has two tables of contents that differ, which is refused")
+    _check_members(path, reader, records)
 
 
-def _check_members(path: Path, archive: zipfile.ZipFile, members: dict[str, str]) -> None:
+def _inner(name: str) -> str:
+    """Below the archive's top folder."""
+    return name.partition("/")[2]
+
+
+def _check_names(path: Path, names: Sequence[str]) -> None:
+    """Refuse names of which torch's reader may find another than the one that is asked for."""
+    if len({name.partition("/")[0] for name in names if "/" in name}) != 1 or not all(
+        _inner(name) for name in names
+    ):
+        raise ModelError(
+            f"{path}: is no archive of torch.export.save: its files are not all in one top folder"
+        )
+    seen: dict[str, str] = {}
+    for name in names:
+        other = seen.setdefault(name.casefold(), name)
+        if other is not name:
+            raise ModelError(
+                f"{path}: holds '{other}' and '{name}', which torch does not tell apart: refused"
+            )
+
+
+def _check_members(path: Path, reader: Any, records: Sequence[str]) -> None:
+    members = {name.casefold(): name for name in records}
     if "archive_format" not in members or "models/model.json" not in members:
         raise ModelError(
             f"{path}: is no archive of torch.export.save (torch 2.8 or later); a TorchScript file or "
@@ -63,17 +100,17 @@ def _check_members(path: Path, archive: zipfile.ZipFile, members: dict[str, str]
     for inner, name in members.items():
         if inner.startswith("data/aotinductor/"):
             raise ModelError(f"{path}: holds compiled libraries ({inner}), which are refused")
-        if _CONFIGS.search(inner):
-            for tensor, entry in _json(path, archive, name).get("config", {}).items():
+        if inner.startswith(_TENSORS) and inner.endswith(_CONFIG):
+            for tensor, entry in _json(path, reader, name).get("config", {}).items():
                 if entry.get("use_pickle", True):
                     raise ModelError(
                         f"{path}: '{tensor}' is a pickled object, which is refused; export the model "
                         "with plain tensors"
                     )
         elif inner.startswith("models/"):
-            _check_program(path, _json(path, archive, name))
+            _check_program(path, _json(path, reader, name))
         elif inner.startswith("data/sample_inputs/"):
-            _check_sample_inputs(path, archive.read(name))
+            _check_sample_inputs(path, reader.get_record(name))
 
 
 def _check_program(path: Path, program: Any) -> None:
@@ -115,8 +152,8 @@ def _strings(node: Any, key: str = "") -> Iterator[tuple[str, str]]:
         yield key, node
 
 
-def _json(path: Path, archive: zipfile.ZipFile, name: str) -> Any:
+def _json(path: Path, reader: Any, name: str) -> Any:
     try:
-        return json.loads(archive.read(name))
-    except ValueError as error:
+        return json.loads(reader.get_record(name))
+    except (ValueError, RuntimeError) as error:
         raise ModelError(f"{path}: {name} is damaged: {error}") from error

@@ -113,6 +113,67 @@ def test_what_torch_would_run_is_refused(
         load(tamper(program, tmp_path / "m.pt2", member, change))
 
 
+UNDER_CONFIG = "weights/model_weights_config.json"
+
+
+@pytest.mark.parametrize(
+    "added",
+    [
+        [f"data/{UNDER_CONFIG}".upper()],
+        [f"data/{UNDER_CONFIG}".upper(), f"data/{UNDER_CONFIG}".title()],
+        [f"{data}/{UNDER_CONFIG}" for data in ("Data", "dAta", "daTa", "datA")],
+        [f"data/{UNDER_CONFIG}"],  # twice the same
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_names_that_torch_does_not_tell_apart_are_refused(
+    program: Path, tmp_path: Path, added: list[str]
+) -> None:
+    with zipfile.ZipFile(program) as old, zipfile.ZipFile(tmp_path / "m.pt2", "w") as new:
+        root = old.namelist()[0].split("/", 1)[0]
+        for name in old.namelist():
+            new.writestr(name, old.read(name))
+        for name in added:
+            new.writestr(f"{root}/{name}", _pickled(old.read(f"{root}/data/{UNDER_CONFIG}")))
+    with pytest.raises(ModelError, match="which torch does not tell apart"):
+        load(tmp_path / "m.pt2")
+
+
+def test_a_config_is_looked_at_wherever_torch_looks(program: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(program) as archive:
+        root = archive.namelist()[0].split("/", 1)[0]
+        evil = _pickled(archive.read(f"{root}/data/{UNDER_CONFIG}"))
+    for member in (f"DATA/{UNDER_CONFIG.replace('model_', 'b_')}", "data/weights/a/b_CONFIG.json"):
+        with pytest.raises(ModelError, match="pickled object"):
+            load(tamper(program, tmp_path / "m.pt2", member, lambda _: evil))
+
+
+@pytest.mark.parametrize("name", ["version", "other/version", "OTHER/data/weights/weight_0"])
+def test_an_archive_has_one_top_folder(program: Path, tmp_path: Path, name: str) -> None:
+    with zipfile.ZipFile(program) as old, zipfile.ZipFile(tmp_path / "m.pt2", "w") as new:
+        for member in old.namelist():
+            new.writestr(member, old.read(member))
+        new.writestr(name, b"8.8")
+    with pytest.raises(ModelError, match="not all in one top folder"):
+        load(tmp_path / "m.pt2")
+
+
+def test_two_tables_of_contents_are_refused(program: Path, tmp_path: Path) -> None:
+    """The end of an archive points at its table; some readers take the one just before the end."""
+    path = tmp_path / "m.pt2"
+    with zipfile.ZipFile(program) as old, zipfile.ZipFile(path, "w") as new:
+        for member in old.namelist():
+            new.writestr(member, old.read(member))
+        start = new.start_dir
+    content = path.read_bytes()
+    end = content.rindex(b"PK\x05\x06")
+    table = content[start:end]
+    other = table.replace(b"weight_0", b"weight_7")
+    path.write_bytes(content[:start] + other + table + content[end:])
+    with pytest.raises(ModelError, match="two tables of contents"):
+        load(path)
+
+
 def test_other_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "m.pt2").write_bytes(b"no archive")
     with pytest.raises(ModelError, match=r"is no torch\.export archive"):
