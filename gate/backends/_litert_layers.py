@@ -104,6 +104,8 @@ class Layers:
             )
         # Converters join the names of everything that they folded into an operator.
         name = self.graph.tensors[op.outputs[0]].name.partition(";")[0] or f"{op.op}_{op.index}"
+        if "PartitionedCall" in name:  # what TensorFlow calls the outputs of a saved model
+            name = self.graph.names.get(op.outputs[0], name)
         taken[name] = taken.get(name, 0) + 1
         if taken[name] > 1:
             name = f"{name}#{taken[name]}"
