@@ -92,6 +92,11 @@ class TaskScorer(ABC):
             truths = batch.labels.tolist()
         if self._labelled is None:
             self._labelled = truths is not None
+        if self._labelled != (truths is not None):
+            raise DataError(
+                f"samples {_span(batch.indices)} have {'labels' if truths is not None else 'no labels'}, "
+                "those before them do not agree; a task is scored on all samples or on none"
+            )
         if truths is None:
             return
         given = Labelled(batch=batch, truths=truths)
@@ -165,6 +170,10 @@ def integers(truths: Sequence[Truth], task: str, wanted: str) -> list[int]:
                 f"the task {task} takes {wanted} as labels, the data has {_kind(truth)}"
             )
     return [int(truth) for truth in truths if isinstance(truth, int)]
+
+
+def _span(indices: Sequence[int]) -> str:
+    return f"{indices[0]} to {indices[-1]}" if indices else "of an empty batch"
 
 
 def _kind(truth: Truth) -> str:

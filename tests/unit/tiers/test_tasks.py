@@ -410,3 +410,22 @@ def test_data_and_references_that_do_not_fit_end_the_run(task, x, truths, error,
     }.get(task, {})
     with pytest.raises(error, match=message):
         scores(task, x, x, truths, **options)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_labels_of_some_samples_alone_are_refused(first):
+    scorer = RegressionScorer(decoding(Task.REGRESSION, {}))
+    outputs = {"output": np.zeros((2, 1), np.float32)}
+
+    def add(start, *, labelled):
+        targets = (np.zeros(1), np.zeros(1)) if labelled else None
+        indices = (start, start + 1)
+        scorer.add(
+            Batch(inputs={}, labels=None, indices=indices, targets=targets), outputs, outputs
+        )
+
+    add(0, labelled=first)
+    with pytest.raises(
+        DataError, match=f"samples 2 to 3 have {'no labels' if first else 'labels'}"
+    ):
+        add(2, labelled=not first)
