@@ -19,6 +19,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from packaging.version import Version
+
 from gate.core.canonical import JsonValue
 from gate.models.base import LoadedModel, ModelError
 
@@ -26,6 +28,8 @@ INTERPRETER = "GATE_TENSORFLOW_PYTHON"
 IDLE_SECONDS = 30.0
 """After which the process ends by itself: it holds half a gigabyte."""
 PACKAGES = ("tensorflow", "tensorflow-cpu", "keras")
+OLDEST_KERAS = "3.12"
+"""Before it, files get past ``safe_mode`` in several ways (CVE-2025-1550 and those that followed)."""
 _CHILD = Path(__file__).with_name("_tensorflow_child.py")
 _QUIET = {
     "CUDA_VISIBLE_DEVICES": "",
@@ -44,12 +48,19 @@ def missing() -> str | None:
             return f"{INTERPRETER} names {other}, which is no interpreter"
         if not _versions_of(other):
             return f"{INTERPRETER} names {other}, which has no TensorFlow"
-        return None
-    if find_spec("tensorflow") is None:
+    elif find_spec("tensorflow") is None:
         return (
             "TensorFlow is not installed: pip install 'quantgate[tflite]', or set"
             f" {INTERPRETER} to the interpreter of an environment that has it"
         )
+    keras = versions().get("keras")
+    if keras is None or Version(keras) < Version(OLDEST_KERAS):
+        found = (
+            f"Keras {keras} is too old, since files get past its safe mode"
+            if keras
+            else "there is no Keras"
+        )
+        return f"{found} in {other or sys.executable}: pip install 'keras>={OLDEST_KERAS}' there"
     return None
 
 

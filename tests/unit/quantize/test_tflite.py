@@ -149,6 +149,29 @@ def test_an_interpreter_without_tensorflow_is_told(
         tensorflow.ask("describe", {"application": "ResNet50"})
 
 
+@pytest.mark.parametrize(
+    ("keras", "said"),
+    [("3.11.3", "Keras 3.11.3 is too old"), ("3.9.0", "Keras 3.9.0 is too old"), ("3.12.0", None)],
+)
+def test_a_keras_whose_files_run_code_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keras: str, said: str | None
+) -> None:
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\necho \'{{"tensorflow": "2.20.0", "keras": "{keras}"}}\'\n')
+    python.chmod(0o755)
+    monkeypatch.setenv(tensorflow.INTERPRETER, str(python))
+    reason = tensorflow.missing()
+    if said is None:
+        assert reason is None
+        return
+    assert reason is not None
+    assert said in reason
+    assert "keras>=3.12" in reason
+    assert str(python) in reason
+    with pytest.raises(ModelError, match="is too old"):
+        tensorflow.ask("describe", {"application": "ResNet50"})
+
+
 def test_keras_and_its_conversion_agree(model: LoadedModel, tmp_path: Path) -> None:
     x = tiny_batches(1, 4, seed=9)[0]
     target = target_for("keras")
