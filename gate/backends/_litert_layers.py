@@ -148,6 +148,9 @@ def row(layer: Layer, facts: Facts, *, name: str) -> LayerRow:
         params_quantized=_sum(sizes, roots, ops.SMALL),
         params_half=_sum(sizes, roots, ops.HALF),
         macs=_macs(layer, facts, roots),
+        groups_unknown="the weights of LiteRT files are not looked at for it"
+        if layer.computes and layer.weights
+        else "",
         capture=name,
     )
 

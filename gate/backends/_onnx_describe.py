@@ -11,7 +11,7 @@ from gate.backends import _onnx_ops as ops
 from gate.backends._onnx_fold import Folded, Stored
 from gate.backends._onnx_follow import Identity
 from gate.backends._onnx_graph import Graph, Node
-from gate.backends._onnx_sparsity import groups_of_four
+from gate.backends._onnx_sparsity import Groups, groups_of_four
 from gate.core.layer import LayerRow, QParams, TensorInfo
 
 _SMALL = frozenset({"int8", "uint8", "int4", "uint4", "int2", "uint2"})
@@ -58,7 +58,7 @@ def row(layer: Folded, identity: Identity, facts: Facts) -> LayerRow:
         if _weight_type(node, weight, facts) in ops.HALF
     ]
     weights = [weight for weight in layer.weights if isinstance(weight, Stored)]
-    groups, sparse = groups_of_four(layer, graph) if computing else (0, 0)
+    groups = groups_of_four(layer, graph) if computing else Groups()
     return LayerRow(
         name=identity.name,
         op=op,
@@ -73,8 +73,9 @@ def row(layer: Folded, identity: Identity, facts: Facts) -> LayerRow:
         params_half=sum(half),
         macs=_macs(layer, facts, sizes) if ops.computes(node.op) else 0,
         covers=identity.covers,
-        groups_of_four=groups,
-        groups_sparse=sparse,
+        groups_of_four=groups.total,
+        groups_sparse=groups.sparse,
+        groups_unknown=groups.unknown,
         capture=layer.outputs[0] if graph.producer.get(layer.outputs[0]) else None,
     )
 

@@ -69,6 +69,8 @@ class LayerRow:
     are a multiple of four."""
     groups_sparse: int = 0
     """Those of them with two zeros or more: the 2:4 pattern that sparse kernels take."""
+    groups_unknown: str = ""
+    """Why the groups of a computing layer cannot be told; empty where they can be, or where it has none."""
     capture: str | None = None
     """Name under which ``Session.capture`` streams its output; None where it cannot be observed."""
 

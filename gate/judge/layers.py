@@ -196,9 +196,7 @@ def _layer(
             if params is not None and (fault := qparams_fault(params))
         ]
         yield _truth("qparams", row.name, "; ".join(faults))
-    if row.groups_of_four:
-        share = 100.0 * row.groups_sparse / row.groups_of_four
-        yield _measurement("sparsity_2_4", row.name, share, "")
+    yield from _sparsity(row)
     if match is None:
         if row.computes:
             why = "no reference layer was matched with it"
@@ -220,6 +218,15 @@ def _layer(
     for metric in _ERROR_METRICS:
         yield _measurement(metric, row.name, elementwise.BY_NAME[metric](match.errors), why)
     yield from _isolated(row, match)
+
+
+def _sparsity(row: LayerRow) -> Iterator[Measurement]:
+    """Nothing of a layer that cannot hold the pattern."""
+    if row.groups_unknown:
+        yield _measurement("sparsity_2_4", row.name, None, row.groups_unknown)
+    elif row.groups_of_four:
+        share = 100.0 * row.groups_sparse / row.groups_of_four
+        yield _measurement("sparsity_2_4", row.name, share, "")
 
 
 def _isolated(row: LayerRow, match: LayerMatch) -> Iterator[Measurement]:

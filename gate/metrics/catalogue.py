@@ -143,7 +143,8 @@ CATALOGUE: tuple[MetricInfo, ...] = (
         _HIGHER,
         "layer",
         "100 (groups of four consecutive input channels with at least two zeros) / (groups), of each"
-        " computing layer whose input channels are a multiple of four",
+        " computing layer whose input channels are a multiple of four; no value where its weights"
+        " cannot be read",
         "Mishra et al. 2021",
     ),
     _info(

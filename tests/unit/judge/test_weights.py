@@ -73,3 +73,17 @@ def test_a_broken_pattern_fails_at_its_layer() -> None:
     verdict = judge(build.case(wanted), observed, BaselineMissing(path="b.json"))
     found = {c.subject: c.status for c in verdict.checks if c.rule == "sparsity_2_4"}
     assert found == {"conv1": Status.PASS, "conv2": Status.FAIL}
+
+
+def test_a_pattern_that_cannot_be_told_does_not_hold() -> None:
+    seen = build.layers()
+    rows = (
+        replace(seen.candidate[0], groups_of_four=4, groups_sparse=4),
+        replace(seen.candidate[1], groups_of_four=0, groups_unknown="packed bytes"),
+    )
+    observed = build.observation(layers=replace(seen, candidate=rows))
+    wanted = build.tolerance(Tier.LAYERS, "sparsity_2_4", Op.EQ, 100.0)
+    verdict = judge(build.case(wanted), observed, BaselineMissing(path="b.json"))
+    found = {c.subject: c for c in verdict.checks if c.rule == "sparsity_2_4"}
+    assert [c.status for c in found.values()] == [Status.PASS, Status.FAIL]
+    assert "packed bytes" in found[rows[1].name].message
