@@ -120,7 +120,7 @@ BUILTIN: dict[Kind, dict[str, Plugin]] = {
             "ONNX Runtime static PTQ",
             "onnxruntime",
         ),
-        "nncf": Plugin("gate.quantize.nncf:Nncf", "NNCF static PTQ of ONNX models"),
+        "nncf": Plugin("gate.quantize.nncf:Nncf", "NNCF static PTQ of ONNX models", "nncf"),
     },
     "backends": {
         "torch": Plugin("gate.backends.torch:TorchBackend", "PyTorch eager on the CPU", "torch"),

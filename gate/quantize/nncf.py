@@ -70,7 +70,7 @@ class Nncf:
     def unavailable(self) -> str | None:
         """Why NNCF cannot work here and how to get it."""
         if find_spec("nncf") is None:
-            return "nncf is not installed: pip install nncf"
+            return "nncf is not installed: pip install 'quantgate[nncf]'"
         return _onnx.unavailable()
 
     def versions(self) -> Mapping[str, str]:
