@@ -28,6 +28,8 @@ from gate.metrics.verification import EqualErrorRate, area_under_curve
 DETECTION_REPLICATES = 200
 """A standard error from 200 resamples is off by 5 % (one standard deviation); more would take minutes."""
 _WORST_SHOWN = 5
+_MAX_NATS = 700.0
+"""A mean negative log-likelihood beyond it has no perplexity that a float holds."""
 MIN_IDENTITIES = 50
 """With fewer the bootstrap over identities is too narrow to certify anything."""
 
@@ -184,8 +186,15 @@ def _language(scores: TaskScores) -> TaskValues:
     before, after = (_table(side)["nll"] for side in (scores.reference, scores.candidate))
 
     def mean(values: Floats, weights: Floats) -> float:
-        return math.exp(min(float(weights @ values / (weights @ tokens)), 700.0))
+        nats = float(weights @ values / (weights @ tokens))
+        return math.exp(nats) if nats <= _MAX_NATS else math.inf
 
+    once = np.ones(scores.units)
+    for side, values in (("reference", before), ("candidate", after)):
+        if not math.isfinite(mean(values, once)):
+            return TaskValues(
+                why_none=f"the perplexity of the {side} is beyond exp({_MAX_NATS:g}) or no number"
+            )
     return _relative(("perplexity",), (mean,), before, after, scores.units)
 
 

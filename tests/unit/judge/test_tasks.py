@@ -283,3 +283,21 @@ def test_a_baseline_keeps_both_models_values():
         ("custom.psnr_drop", "case"): "dB",
         ("custom.psnr", "reference"): "dB",
     }
+
+
+@pytest.mark.parametrize(("side", "worse"), [("candidate", 900.0), ("reference", 800.0)])
+def test_a_perplexity_beyond_every_float_has_no_value(side: str, worse: float) -> None:
+    likely = {"reference": np.full(400, 3.0), "candidate": np.full(400, 3.1)}
+    likely[side] = np.full(400, worse)
+    found = TaskScores(
+        task="language-modeling",
+        units=400,
+        truth=columns(tokens=np.ones(400)),
+        reference=columns(nll=likely["reference"]),
+        candidate=columns(nll=likely["candidate"]),
+    )
+    assert f"perplexity of the {side} is beyond" in scored(found).why_none
+    for metric in ("perplexity", "perplexity_rise"):
+        check = check_of(seen(found), metric, 1e9, Mode.EXACT)
+        assert check.status is Status.FAIL
+        assert "beyond" in check.message
