@@ -16,6 +16,7 @@ from gate.core.convert import from_plain, to_plain
 from gate.core.spec import TargetSpec
 from gate.core.tensors import TensorMap
 from gate.data.base import SampleSet
+from gate.models import tensorflow
 from gate.models.base import LoadedModel, ModelError
 from gate.models.conversions import convert, convertible
 from gate.quantize.base import QuantizeError, Quantizer
@@ -28,6 +29,8 @@ from gate.run.mutation import UNCHANGED, Mutator, Site
 
 UNCACHED_METHODS = frozenset({"none", "candidate"})
 """Methods that only look at a file: its content may change while the options stay."""
+_DIGESTED = frozenset({"path", "sha256", "weights"})
+"""Options of sources that say where content is: it is in the model's digest, wherever it lies."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,17 +157,21 @@ class Workshop:
             return convert(native, to, out_dir=self._folder("converted"))
         return self._converted(native, to)
 
-    def _converted(self, native: LoadedModel, to: Format) -> LoadedModel:
-        parts = {
+    def _conversion_key(self, native: LoadedModel, to: Format) -> Mapping[str, JsonValue]:
+        # Another process converts Keras models; its interpreter may have versions of its own.
+        converter = tensorflow.versions() if native.format is Format.KERAS else {}
+        return {
             "model": native.sha256,
             "id": native.spec.id,
             "entries": entry_sources(native.spec.options),
             "inputs": to_plain(native.spec)["inputs"],
             "to": to.value,
-            "versions": installed_versions(),
+            "versions": {**installed_versions(), **converter},
             "gate": gate_sources("models"),
         }
-        with self._cache.slot("conversion", parts) as slot:
+
+    def _converted(self, native: LoadedModel, to: Format) -> LoadedModel:
+        with self._cache.slot("conversion", self._conversion_key(native, to)) as slot:
             self._remark(slot.damage)
             self._announcer.cache("conversion", hit=slot.entry is not None)
             entry = slot.entry
@@ -216,6 +223,11 @@ class Workshop:
         case = self._case
         return {
             "model": base.sha256,
+            # A training loss goes by the task, an export by the inputs, and calibration of a file by
+            # its own transforms.
+            "task": case.model.task,
+            "inputs": to_plain(case.model)["inputs"],
+            "source": {k: v for k, v in case.model.options.items() if k not in _DIGESTED},
             "entries": entry_sources([case.model.options, case.quantization.options]),
             "calibration": calibration.digest() if calibration is not None else None,
             "batch": case.run.batch,
