@@ -6,11 +6,13 @@ import hashlib
 import importlib.util
 from collections.abc import Iterable, Mapping
 from functools import cache
+from importlib.machinery import PathFinder
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import gate
 from gate.core.canonical import JsonValue
+from gate.spec.project import project_root, trusted_modules
 
 ARITHMETIC = (
     "ai-edge-litert",
@@ -52,10 +54,19 @@ def gate_sources(*stations: str) -> str:
 
 
 def entry_sources(options: JsonValue) -> Mapping[str, str]:
-    """For each ``entry: package.module:callable`` in ``options``, SHA-256 over all Python files of
-    its top package: a change anywhere in the user's code may change what the entry gives."""
-    packages = sorted({entry.partition(":")[0].partition(".")[0] for entry in _entries(options)})
-    return {package: _package_sources(package) for package in packages}
+    """Where there is an ``entry: package.module:callable`` in ``options``: SHA-256 over all Python files
+    of its top package and of those of all trusted modules, which it may import; empty where there is none.
+
+    A change anywhere in the user's code may change what an entry gives. Other files that the code reads
+    are not followed.
+    """
+    named = list(_entries(options))
+    if not named:
+        return {}
+    root = project_root()
+    modules = [*trusted_modules(), *(entry.partition(":")[0] for entry in named)]
+    packages = sorted({module.partition(".")[0] for module in modules})
+    return {package: _package_sources(package, root) for package in packages}
 
 
 def _entries(value: JsonValue) -> Iterable[str]:
@@ -71,8 +82,9 @@ def _entries(value: JsonValue) -> Iterable[str]:
 
 
 @cache
-def _package_sources(package: str) -> str:
-    spec = importlib.util.find_spec(package)
+def _package_sources(package: str, root: Path) -> str:
+    # The root is where entries are imported from, also before the first of them is.
+    spec = PathFinder.find_spec(package, [str(root)]) or importlib.util.find_spec(package)
     if spec is None:
         return "absent"
     folders = [Path(folder) for folder in spec.submodule_search_locations or ()]
