@@ -135,6 +135,8 @@ def _fact_list(baseline: Baseline) -> Iterator[tuple[str, str]]:
     environment = baseline.environment
     yield "spec digest", baseline.spec_digest
     yield "data digest", baseline.data_digest
+    for what, told in baseline.scoring.items():
+        yield f"scored by {what}", told
     for name, sha256 in baseline.artifacts.items():
         yield f"{name} SHA-256", sha256
     yield "processor", environment.cpu_model

@@ -38,6 +38,7 @@ def make_baseline(case: Case, observation: Observation, provenance: Provenance) 
         provenance=provenance,
         flips=flipped(observation),
         comparability=case.comparability,
+        scoring=case.scoring,
     )
 
 

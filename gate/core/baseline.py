@@ -70,6 +70,8 @@ class Baseline:
     file."""
     flips: Mapping[str, Flipped] = field(default_factory=dict)
     """``top1`` and ``top5``: the samples that flipped; empty without labels, and in older files."""
+    scoring: Mapping[str, str] = field(default_factory=dict)
+    """``Case.scoring`` when it was recorded; empty in older files, which do not tell."""
 
     @property
     def environment_class(self) -> str:

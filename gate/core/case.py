@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from gate.core.canonical import digest
+from gate.core.convert import to_plain
 from gate.core.environment import Comparability
 from gate.core.probes import ProbeSpec
 from gate.core.spec import (
@@ -16,7 +19,7 @@ from gate.core.spec import (
     TargetSpec,
 )
 from gate.core.status import Tier
-from gate.core.task import CustomMetric
+from gate.core.task import CUSTOM, CustomMetric
 from gate.core.tolerance import Tolerance
 
 
@@ -52,6 +55,13 @@ class Case:
     """``fail`` or ``note``: what being better than the baseline by more than its band comes to."""
     metrics: tuple[CustomMetric, ...] = ()
     """Metrics of the user's own."""
+
+    @property
+    def scoring(self) -> Mapping[str, str]:
+        """What else but data and models decides its values: ``task`` in words, SHA-256 of the declared
+        ``decoding``, and of each metric of the user's own. The code of an entry is not followed."""
+        custom = {f"{CUSTOM}{one.name}": digest(to_plain(one)) for one in self.metrics}
+        return {"task": self.model.task, "decoding": digest(dict(self.model.decoding)), **custom}
 
     @property
     def tiers(self) -> tuple[Tier, ...]:

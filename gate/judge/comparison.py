@@ -17,6 +17,7 @@ from gate.core.case import Case
 from gate.core.environment import Environment
 from gate.core.observation import Observation
 from gate.core.status import Status, Tier
+from gate.core.task import CUSTOM
 from gate.core.verdict import Check
 from gate.judge.device import TIME_METRICS
 
@@ -55,7 +56,7 @@ class Comparison:
 
 def compare(case: Case, observation: Observation, lookup: BaselineLookup) -> Comparison:
     """Decide what a look-up means under the case's policy. Never lets a baseline of other data,
-    other kernels or another case be used silently."""
+    other kernels, another decoding or another case be used silently."""
     if case.baseline_policy == "ignore":
         return Comparison(baseline=None, why_not="the spec says baseline: ignore", note="ignored")
     match lookup:
@@ -135,6 +136,8 @@ def _found(case: Case, observation: Observation, baseline: Baseline) -> Comparis
         )
     elif baseline.data_digest != observation.data_digest:
         refused = _other_data(observation, baseline)
+    elif changed := _scored_otherwise(case, baseline):
+        refused = f"it was recorded under another {', '.join(changed)}"
     if refused:
         message = (
             f"the baseline cannot be used: {refused}; if that is meant, accept it with "
@@ -165,6 +168,21 @@ def _other_data(observation: Observation, baseline: Baseline) -> str:
         else "as many samples, of other content, labels, order or preprocessing"
     )
     return f"it was recorded on other evaluation data ({what})"
+
+
+def _scored_otherwise(case: Case, baseline: Baseline) -> list[str]:
+    """What makes the accepted values answers to another question. A metric that is new has no accepted
+    value; one that is gone is asked for no more."""
+    then, now = baseline.scoring, case.scoring
+    return [
+        f"task ({then[what]}, {now[what]} now)"
+        if what == "task"
+        else f"definition of {what}"
+        if what.startswith(CUSTOM)
+        else what
+        for what in now
+        if what in then and then[what] != now[what]
+    ]
 
 
 def _machine_differs(here: Environment, there: Environment) -> str:

@@ -30,6 +30,13 @@ def test_what_is_written_is_read_back_to_the_last_bit() -> None:
     assert render(parse(TEXT)) == TEXT
 
 
+def test_a_file_from_before_scoring_was_told_is_read() -> None:
+    content = json.loads(TEXT)
+    del content["digest"], content["scoring"]
+    older = parse(json.dumps({**content, "digest": digest(content)}))
+    assert older == replace(build.baseline(), scoring={})
+
+
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=5))
 @settings(max_examples=60, deadline=None)
 def test_every_finite_number_survives(numbers: list[float]) -> None:

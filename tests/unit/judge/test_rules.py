@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
+from gate.baseline.make import make_baseline
 from gate.core.baseline import (
     BaselineBroken,
     BaselineFound,
@@ -15,8 +17,10 @@ from gate.core.baseline import (
     BaselineMissing,
     BaselineNotComparable,
 )
+from gate.core.case import Case
 from gate.core.layer import LayerMatch
 from gate.core.status import Status, Tier
+from gate.core.task import CustomMetric
 from gate.core.tolerance import Op
 from gate.core.verdict import Check, Verdict
 from gate.judge.judge import judge
@@ -298,6 +302,59 @@ def test_other_data_kernels_or_case_make_the_baseline_unusable_and_fail() -> Non
     assert against(build.observation(), foreign).status is Status.ERROR
     elsewhere = replace(build.ENVIRONMENT, isa=("neon",))
     assert against(build.observation(environment=elsewhere)).status is Status.ERROR
+
+
+PSNR = CustomMetric(name="psnr", entry="own.metrics:psnr", unit="dB", direction="higher")
+YOLO = {"format": "yolo-v5", "confidence": 0.25, "overlap": 0.45}
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "words"),
+    [
+        ({"decoding": YOLO}, {"decoding": {**YOLO, "confidence": 0.01}}, "another decoding"),
+        ({"decoding": YOLO}, {"decoding": {**YOLO, "overlap": 0.9}}, "another decoding"),
+        ({}, {"decoding": YOLO}, "another decoding"),
+        ({"task": "other"}, {}, "another task (other, image-classification now)"),
+        ({"task": "other", "decoding": YOLO}, {}, "now), decoding"),
+        (
+            {"metrics": (PSNR,)},
+            {"metrics": (replace(PSNR, entry="own.metrics:other"),)},
+            "another definition of custom.psnr",
+        ),
+        (
+            {"metrics": (PSNR,)},
+            {"metrics": (replace(PSNR, aggregate="ratio"),)},
+            "another definition of custom.psnr",
+        ),
+        ({"decoding": YOLO}, {"decoding": dict(reversed(YOLO.items()))}, None),
+        ({"metrics": (PSNR,)}, {}, None),
+        ({}, {"metrics": (PSNR,)}, None),
+    ],
+)
+def test_values_of_another_task_decoding_or_metric_are_not_compared_with(
+    then: dict[str, Any], now: dict[str, Any], words: str | None
+) -> None:
+    stored = make_baseline(scored_by(then), build.observation(), build.PROVENANCE)
+    changes = {name: getattr(scored_by(now), name) for name in ("model", "metrics")}
+    tolerances = (build.FINITE, ANCHORED)
+    found = against(build.observation(), stored, tolerances=tolerances, **changes)
+    if words is None:
+        assert rule(found, "baseline").status is Status.PASS
+        return
+    assert rule(found, "baseline").status is Status.FAIL
+    assert words in rule(found, "baseline").message
+    assert "gate baseline update" in rule(found, "baseline").message
+    assert found.checks[-1].status is Status.SKIPPED
+    # An older file does not tell, and is compared as before.
+    older = replace(stored, scoring={})
+    found = against(build.observation(), older, tolerances=tolerances, **changes)
+    assert rule(found, "baseline").status is Status.PASS
+
+
+def scored_by(changes: dict[str, Any]) -> Case:
+    made = build.case(metrics=changes.get("metrics", ()))
+    of_model = {name: value for name, value in changes.items() if name != "metrics"}
+    return replace(made, model=replace(made.model, **of_model))
 
 
 @pytest.mark.parametrize(
