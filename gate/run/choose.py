@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from gate import plugins
-from gate.backends.base import BackendError
+from gate.backends.base import Backend, BackendError
 from gate.core.canonical import JsonValue
 from gate.core.case import Case
 from gate.core.choice import Choice, Tried
@@ -25,7 +25,7 @@ from gate.quantize.base import QuantizeError, Quantizer
 from gate.run.announce import Announcer
 from gate.run.cache import Cache
 from gate.run.candidates import kept_candidate
-from gate.run.identity import entry_sources, gate_sources, installed_versions
+from gate.run.identity import entry_sources, gate_sources, installed_versions, told_of
 from gate.run.mixing import mixed
 from gate.run.trial import Bench, tried
 from gate.spec.choosing import chooses, possible
@@ -169,18 +169,23 @@ def _key(case: Case, bench: Bench) -> Mapping[str, JsonValue]:
     versions = dict(installed_versions())
     for rung in rungs:
         versions.update(plugins.load("quantizers", rung.method).versions())
+    backend: Backend = plugins.load("backends", case.target.backend)
+    metrics = [to_plain(metric) for metric in case.metrics]
     return {
         "model": bench.native.sha256,
-        "entries": entry_sources([case.model.options, case.quantization.options]),
+        **told_of(case.model),
+        "decoding": dict(case.model.decoding),
+        "metrics": metrics,
+        "entries": entry_sources([case.model.options, case.quantization.options, metrics]),
         "calibration": bench.calibration.digest() if bench.calibration is not None else None,
         "samples": bench.samples.digest(),
         "quantization": to_plain(case.quantization),
         "rungs": [to_plain(rung) for rung in rungs],
         "target": to_plain(case.target),
+        "environment": to_plain(backend.environment(case.target)),
         "tolerances": [{**to_plain(t), "where": None} for t in case.chosen_by],
         "dropped": list(case.dropped),
         "run": to_plain(case.run),
-        "task": case.model.task,
         "versions": versions,
         "gate": gate_sources("quantize", "models", "backends", "metrics", "judge", "tiers", "run"),
     }

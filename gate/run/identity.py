@@ -12,6 +12,8 @@ from pathlib import Path
 
 import gate
 from gate.core.canonical import JsonValue
+from gate.core.convert import to_plain
+from gate.core.spec import ModelSpec
 from gate.spec.project import project_root, trusted_modules
 
 ARITHMETIC = (
@@ -31,6 +33,8 @@ ARITHMETIC = (
     "torchvision",
 )
 """Distributions of which another version may give other numbers."""
+_DIGESTED = frozenset({"path", "sha256", "weights"})
+"""Options of sources that say where content is: it is in the model's digest, wherever it lies."""
 
 
 @cache
@@ -51,6 +55,16 @@ def gate_sources(*stations: str) -> str:
     root = Path(gate.__file__).parent
     files = (file for station in stations for file in (root / station).rglob("*.py"))
     return _sources(root, files)
+
+
+def told_of(model: ModelSpec) -> dict[str, JsonValue]:
+    """What the spec says of a model and its content does not: a training loss goes by the task, an
+    export by the inputs, and calibration of a file by its own transforms."""
+    return {
+        "task": model.task,
+        "inputs": to_plain(model)["inputs"],
+        "source": {k: v for k, v in model.options.items() if k not in _DIGESTED},
+    }
 
 
 def entry_sources(options: JsonValue) -> Mapping[str, str]:

@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gate import plugins
-from gate.backends.base import BackendError
+from gate.backends.base import Backend, BackendError
 from gate.core.artifact import Artifact
 from gate.core.canonical import JsonValue
 from gate.core.case import Case
 from gate.core.choice import Choice, Tried
+from gate.core.convert import to_plain
 from gate.core.layer import LayersObserved
 from gate.core.spec import QuantizationSpec
 from gate.judge.measure import measure
@@ -29,7 +30,7 @@ from gate.quantize.base import KeepingQuantizer, QuantizeError, Quantizer
 from gate.quantize.search import DEFAULT_SAMPLES, Budget, budget_of
 from gate.run.calibration import CalibrationStream
 from gate.run.fragment import layers_of, names_of, with_float
-from gate.run.identity import gate_sources, installed_versions
+from gate.run.identity import entry_sources, gate_sources, installed_versions, told_of
 from gate.run.mixture import Layer, Mixed, MixtureSearch, Point, Result, Wanted
 from gate.run.opened import sessions
 from gate.run.sensitivity import RefusedError
@@ -218,10 +219,13 @@ class _Trial:
 
     def _key(self, case: Case) -> Mapping[str, JsonValue]:
         bench = self._bench
+        backend: Backend = plugins.load("backends", case.target.backend)
         return {
             # The uniform candidate stands for the float model, the calibration and the options.
             "uniform": self._made.artifact.sha256,
             "reference": self._made.reference.sha256,
+            **told_of(case.model),
+            "entries": entry_sources([case.model.options, case.quantization.options]),
             "calibration": bench.calibration.digest() if bench.calibration is not None else None,
             "samples": bench.samples.digest(),
             "limit": self.samples,
@@ -231,6 +235,7 @@ class _Trial:
             "backend": case.target.backend,
             "target": dict(case.target.options),
             "threads": case.target.threads,
+            "environment": to_plain(backend.environment(case.target)),
             "seed": case.run.seed,
             "versions": {**installed_versions(), **self.quantizer.versions()},
             "gate": gate_sources("quantize", "models", "backends", "metrics"),

@@ -24,13 +24,11 @@ from gate.run.announce import Announcer
 from gate.run.cache import Cache
 from gate.run.calibration import CalibrationStream
 from gate.run.candidates import keep_candidate, kept_candidate
-from gate.run.identity import entry_sources, gate_sources, installed_versions
+from gate.run.identity import entry_sources, gate_sources, installed_versions, told_of
 from gate.run.mutation import UNCHANGED, Mutator, Site
 
 UNCACHED_METHODS = frozenset({"none", "candidate"})
 """Methods that only look at a file: its content may change while the options stay."""
-_DIGESTED = frozenset({"path", "sha256", "weights"})
-"""Options of sources that say where content is: it is in the model's digest, wherever it lies."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,11 +221,7 @@ class Workshop:
         case = self._case
         return {
             "model": base.sha256,
-            # A training loss goes by the task, an export by the inputs, and calibration of a file by
-            # its own transforms.
-            "task": case.model.task,
-            "inputs": to_plain(case.model)["inputs"],
-            "source": {k: v for k, v in case.model.options.items() if k not in _DIGESTED},
+            **told_of(case.model),
             "entries": entry_sources([case.model.options, case.quantization.options]),
             "calibration": calibration.digest() if calibration is not None else None,
             "batch": case.run.batch,
