@@ -19,6 +19,7 @@ from gate.judge.layers import unobservable
 from gate.judge.localise import first_bad_layer
 from gate.judge.measure import measure
 from gate.judge.pin import reference_pin
+from gate.judge.pinned import pin_notes
 from gate.judge.probes import probes
 from gate.judge.soundness import soundness
 from gate.judge.suspicion import suspicion
@@ -71,6 +72,7 @@ def judge(case: Case, observation: Observation, baseline: BaselineLookup) -> Ver
 def _notes(case: Case, observation: Observation, comparison: Comparison) -> Iterator[str]:
     if case.stand_in is not None:
         yield f"the model is {case.stand_in.note}"
+    yield from pin_notes(case.model)
     yield from observation.notes
     if observation.spec_digest != case.spec_digest:
         yield "the observation was taken under another version of the spec"
