@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from gate.run.cache import Cache
 from gate.run.candidates import kept_candidate
 from gate.run.identity import entry_sources, gate_sources, installed_versions, told_of
 from gate.run.mixing import mixed
-from gate.run.trial import Bench, tried
+from gate.run.trial import Alone, Bench, tried
 from gate.spec.choosing import chooses, possible
 from gate.tiers.numerical import OutputError
 
@@ -44,6 +45,7 @@ def settled(
     announcer: Announcer,
     work: Path,
     given: Path | None = None,
+    alone: Alone = nullcontext,
 ) -> tuple[Case, Choice | None]:
     """The case with its quantization made explicit; itself where the method does not choose.
 
@@ -56,6 +58,7 @@ def settled(
         announcer: told what is tried.
         work: folder for what a run writes.
         given: folder of kept candidates: the recipe is that of the candidate there.
+        alone: gives a context in which candidates are timed.
 
     Raises:
         QuantizeError: nothing to choose from works, or a search holds no budget.
@@ -73,6 +76,7 @@ def settled(
         cache=cache,
         announcer=announcer,
         work=work / "choice",
+        alone=alone,
     )
     with cache.slot("choice", _key(case, bench)) as slot:
         announcer.cache("choice", hit=slot.entry is not None)

@@ -76,14 +76,26 @@ class Machine:
         self._take(shared=True, reason="another case is being timed")
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
-        """Compute with no other worker of the run at work. Ends what ``enter`` began."""
+    def alone(self, *, again: bool = False) -> Iterator[None]:
+        """Compute with no other worker of the run at work. Ends what ``enter`` began; with ``again``
+        it begins anew afterwards."""
         self._room.release()
         self._take(shared=False, reason="timing needs the machine to itself")
         try:
             yield
         finally:
             self._room.release()
+        if again:
+            self.enter()
+
+    @contextmanager
+    def outside(self, reason: str) -> Iterator[None]:
+        """Wait for another worker, announced, without being in its way: it may want to time alone
+        before it gives what is waited for."""
+        self._room.release()
+        with self._announce(reason):
+            yield
+        self.enter()
 
     def _take(self, *, shared: bool, reason: str) -> None:
         if self._alone:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from gate import plugins
@@ -62,7 +63,7 @@ def observe(
     """
     machine = Machine(job.lock_dir, jobs=job.jobs, announce=announcer.waiting)
     machine.enter()
-    cache = Cache(job.cache_dir, limit_bytes=job.cache_bytes, announce=announcer.waiting)
+    cache = Cache(job.cache_dir, limit_bytes=job.cache_bytes, announce=machine.outside)
     with ExitStack() as stack:
         run = _Run(job, cache=cache, announcer=announcer, work=work, stack=stack, mutator=mutator)
         return run.observe(machine)
@@ -114,6 +115,7 @@ class _Run:
             announcer=announcer,
             work=self._work,
             given=self._job.given_candidates,
+            alone=partial(machine.alone, again=True),
         )
         if choice is not None:
             self._notes.append(note(choice))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -44,6 +45,8 @@ LEFT_TO_THE_CASE = frozenset({"peak_memory", "load_time", "slowdown", "new_flips
 ROUNDS, WARMUP = 20, 5
 _WHY_SHOWN = 3
 
+Alone = Callable[[], AbstractContextManager[None]]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bench:
@@ -55,6 +58,8 @@ class Bench:
     cache: Cache
     announcer: Announcer
     work: Path
+    alone: Alone = nullcontext
+    """Gives a context in which no other worker computes: for timing."""
 
 
 def tried(case: Case, quantization: QuantizationSpec, bench: Bench) -> Tried:
@@ -158,7 +163,7 @@ def _observed(
     return replace(
         seen,
         layers=layers,
-        timing=_timing(case, samples, reference, candidate),
+        timing=_timing(case, bench, reference, candidate),
         resources=sizes_only(made) if Tier.DEVICE in case.tiers else None,
     )
 
@@ -207,18 +212,19 @@ def observe_outputs(
 
 
 def _timing(
-    case: Case, samples: SampleSet, reference: Session, candidate: Session
+    case: Case, bench: Bench, reference: Session, candidate: Session
 ) -> TimingObserved | None:
     if not any(timed(tolerance) for tolerance in case.tolerances):
         return None
     run = case.run
-    inputs = next(samples.batches(run.timing_batch, limit=run.timing_batch)).inputs
-    sides = observe_rounds(
-        {"reference": reference, "candidate": candidate},
-        inputs,
-        warmup=run.timing_warmup,
-        rounds=run.timing_rounds,
-    )
+    inputs = next(bench.samples.batches(run.timing_batch, limit=run.timing_batch)).inputs
+    with bench.alone():
+        sides = observe_rounds(
+            {"reference": reference, "candidate": candidate},
+            inputs,
+            warmup=run.timing_warmup,
+            rounds=run.timing_rounds,
+        )
     return TimingObserved(
         batch=len(next(iter(inputs.values()))),
         warmup_rounds=run.timing_warmup,

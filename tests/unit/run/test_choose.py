@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,7 @@ class Bench:
         self.cache = Cache(root / "cache")
         self.work = root / "work"
         self._material: Material | None = None
+        self.timed = 0
 
     def case(self, tolerances: Any = None, **quantization: Any) -> Case:
         spec = {
@@ -88,11 +90,17 @@ class Bench:
             announcer=announcer or Announcer(None),
             work=self.work,
             given=given,
+            alone=self._alone,
         )
         if given is not None:
             return made, None  # type: ignore[return-value]
         assert choice is not None
         return made, choice
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        self.timed += 1
+        yield
 
     def ladder(self, *rungs: Any, tolerances: Any = None, **options: Any) -> tuple[Case, Choice]:
         made = self.case(tolerances, method="ladder", rungs=list(rungs), **options)
@@ -160,6 +168,13 @@ def test_a_ladder_looks_at_every_tier(bench: Bench) -> None:
     assert choice.tried[0].why.startswith("float_layers")
     assert choice.tried[1].holds
     assert choice.tried[1].figures["speedup"] > 0
+
+
+def test_rungs_are_timed_alone_and_only_where_that_is_asked(bench: Bench) -> None:
+    bench.ladder(ROUGH, GOOD)
+    assert bench.timed == 0
+    choice = bench.ladder(ROUGH, GOOD, tolerances={"device": {"speedup": ">= 1e6 x"}})[1]
+    assert bench.timed == len(choice.tried) == 2
 
 
 def test_a_candidate_that_is_none_does_not_hold(bench: Bench, folder: Path) -> None:
