@@ -26,6 +26,15 @@ def add_select(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_no_stand_ins(parser: argparse.ArgumentParser) -> None:
+    """Whether a spec's stand-in may run."""
+    parser.add_argument(
+        "--no-stand-ins",
+        action="store_true",
+        help="run no stand-in: where the named model is absent its cases are SKIPPED",
+    )
+
+
 def add_jobs(parser: argparse.ArgumentParser) -> None:
     """How many cases run at the same time."""
     parser.add_argument(

@@ -112,7 +112,7 @@ def _read(path: Path) -> list[CaseResult]:
 
 def _with_specs(results: Sequence[CaseResult], paths: Sequence[str]) -> list[CaseResult]:
     """The same facts beside the cases as the specs describe them now."""
-    now = {case.id: case for case in plan(load_specs(paths)).cases}
+    now = {case.id: case for case in plan(load_specs(paths, both=True)).cases}
     return [replace(result, case=_rejudged(result.case, now)) for result in results]
 
 
@@ -131,4 +131,5 @@ def _rejudged(stored: Case, now: Mapping[str, Case]) -> Case:
             f"{stored.id}: {', '.join(changed)} changed in the spec since the run, so its results"
             " say nothing about it; run it again"
         )
-    return case
+    # Which of the two ran is a fact of the run.
+    return replace(case, stand_in=stored.stand_in)

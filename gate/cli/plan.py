@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gate.cli.arguments import add_paths, add_select
+from gate.cli.arguments import add_no_stand_ins, add_paths, add_select
 from gate.cli.certificates import certificate_lines, certificates
 from gate.cli.complain import complain
 from gate.core.case import Case, Plan
@@ -33,13 +33,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
     add_paths(parser)
     add_select(parser)
+    add_no_stand_ins(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON document")
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the plan."""
     try:
-        planned = plan(load_specs(args.paths), args.select)
+        planned = plan(load_specs(args.paths, stand_ins=not args.no_stand_ins), args.select)
     except (SpecError, SelectError) as error:
         complain(error)
         return ExitCode.USAGE
@@ -61,7 +62,13 @@ def _skips(planned: Plan) -> dict[str, str | None]:
     for case in planned.cases:
         calibration = case.data.calibration.source if case.data.calibration is not None else None
         sources = (case.model.source, case.data.evaluation.source, calibration)
-        needs = (case.requires, *sources, case.quantization.method, case.target.backend)
+        needs = (
+            case.requires,
+            case.stand_in,
+            *sources,
+            case.quantization.method,
+            case.target.backend,
+        )
         if needs not in known:
             known[needs] = skip_reason(case, probe=False)
         found[case.id] = known[needs]

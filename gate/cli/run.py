@@ -10,7 +10,14 @@ from pathlib import Path
 
 from gate.baseline.errors import BaselineError
 from gate.baseline.store import BaselineStore
-from gate.cli.arguments import add_baselines, add_jobs, add_paths, add_select, shard
+from gate.cli.arguments import (
+    add_baselines,
+    add_jobs,
+    add_no_stand_ins,
+    add_paths,
+    add_select,
+    shard,
+)
 from gate.cli.complain import complain
 from gate.core.case import Case, NotApplicable, Plan
 from gate.core.result import CaseResult
@@ -36,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line."""
     add_paths(parser)
     add_select(parser)
+    add_no_stand_ins(parser)
     parser.add_argument(
         "--tier",
         action="append",
@@ -94,7 +102,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run, judge, report, and return the exit code."""
     try:
-        planned = plan(load_specs(args.paths), args.select)
+        planned = plan(load_specs(args.paths, stand_ins=not args.no_stand_ins), args.select)
         if args.tier:
             planned = only_tiers(planned, frozenset(map(Tier, args.tier)))
         if args.baseline_policy is not None:

@@ -126,7 +126,8 @@ class StandIn:
     because: str
     """Why the spec declares one."""
     absent: str = ""
-    """What the named model lacks here; empty where it is the one that runs."""
+    """What the named model lacks here. Beside ``ran`` False: the stand-in was not wanted, and the case is
+    skipped for this."""
 
     @property
     def note(self) -> str:

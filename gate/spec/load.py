@@ -26,12 +26,12 @@ MOST_SHOWN = 100
 """Diagnostics of one file."""
 
 
-def load_specs(paths: Sequence[str], *, both: bool = False) -> list[Spec]:
+def load_specs(paths: Sequence[str], *, both: bool = False, stand_ins: bool = True) -> list[Spec]:
     """Read every spec under ``paths``, in order; the files of a directory sorted by name.
 
     Hidden files, names that start with ``_`` and what is under such directories are shared fragments
     and left out, unless named themselves. Of a spec with a stand-in the one that runs on this machine
-    is given, with ``both`` both of them.
+    is given, with ``both`` both of them, and without ``stand_ins`` the named one always.
 
     Raises:
         SpecError: with all diagnostics of all files; also where there is no spec at all, or where
@@ -45,7 +45,7 @@ def load_specs(paths: Sequence[str], *, both: bool = False) -> list[Spec]:
     extender = Extender()
     specs: list[Spec] = []
     for name in files:
-        made, found = _load(name, extender, both=both)
+        made, found = _load(name, extender, both=both, stand_ins=stand_ins)
         diagnostics.extend(_capped(name, found))
         specs.extend(made)
     diagnostics.extend(check_together(specs))
@@ -91,7 +91,9 @@ def _files(given: str, diagnostics: list[Diagnostic]) -> list[Path]:
     return kept
 
 
-def _load(name: str, extender: Extender, *, both: bool) -> tuple[list[Spec], list[Diagnostic]]:
+def _load(
+    name: str, extender: Extender, *, both: bool, stand_ins: bool
+) -> tuple[list[Spec], list[Diagnostic]]:
     """One file; specs only where nothing is wrong with it."""
     root, diagnostics = extender.read(Path(name), name)
     if root is None:
@@ -110,8 +112,10 @@ def _load(name: str, extender: Extender, *, both: bool) -> tuple[list[Spec], lis
     if spec is not None and not diagnostics and not found:
         if other is None:
             return [spec], []
-        pair = [stand_in.marked(spec, root), stand_in.marked(other, root, "")]
-        return (pair if both else [stand_in.chosen(spec, other, root)]), []
+        if both:
+            pair = ((spec, False), (other, True))
+            return [stand_in.marked(one, root, ran=ran) for one, ran in pair], []
+        return [stand_in.chosen(spec, other, root, allowed=stand_ins)], []
     # A value that could not be read is not to be blamed for its kind as well.
     blamed = {d.position for d in diagnostics}
     return [], [*diagnostics, *(d for d in found if d.position not in blamed)]

@@ -21,8 +21,18 @@ def skip_reason(case: Case, *, probe: bool = True) -> str | None:
     """
     # What a spec says about its own needs comes with its own hint; plugins often fail for the same
     # cause, and are asked only where the rest is there.
-    found = list(missing_requirements(case.requires)) or list(_missing_plugins(case, probe=probe))
+    found = (
+        list(_forbidden_stand_in(case))
+        or list(missing_requirements(case.requires))
+        or list(_missing_plugins(case, probe=probe))
+    )
     return "; ".join(dict.fromkeys(found)) or None
+
+
+def _forbidden_stand_in(case: Case) -> Iterator[str]:
+    """What the named model lacks, where its stand-in was not to run in its place."""
+    if case.stand_in is not None and not case.stand_in.ran and case.stand_in.absent:
+        yield f"{case.stand_in.absent}; no stand-in is wanted"
 
 
 def missing_requirements(requires: Requirements) -> Iterator[str]:

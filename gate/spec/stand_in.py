@@ -71,21 +71,22 @@ def attributed(found: list[Diagnostic], root: Mapping) -> Iterator[Diagnostic]:
             yield replace(diagnostic, hint=hint)
 
 
-def chosen(named: Spec, other: Spec, root: Mapping) -> Spec:
-    """The spec that runs here: the one of the named model, else its stand-in, which says why."""
+def chosen(named: Spec, other: Spec, root: Mapping, *, allowed: bool = True) -> Spec:
+    """The spec that runs here: the one of the named model, else its stand-in, which says why.
+
+    Where no stand-in is ``allowed``, it is the named one, whose cases are skipped for what is absent.
+    """
     absent = "; ".join(_absent(named, root))
-    if not absent:
-        return marked(named, root)
-    return marked(other, root, absent)
+    if absent and allowed:
+        return marked(other, root, ran=True, absent=absent)
+    return marked(named, root, ran=False, absent=absent)
 
 
-def marked(spec: Spec, root: Mapping, absent: str | None = None) -> Spec:
-    """``spec`` saying which of the two it is; ``absent`` is given for the stand-in."""
+def marked(spec: Spec, root: Mapping, *, ran: bool, absent: str = "") -> Spec:
+    """``spec`` saying which of the two it is: ``ran`` for the stand-in."""
     because = at_end(root, (KEY, "because"))
     text = str(because.value) if isinstance(because, Scalar) else ""
-    return replace(
-        spec, stand_in=StandIn(ran=absent is not None, because=text, absent=absent or "")
-    )
+    return replace(spec, stand_in=StandIn(ran=ran, because=text, absent=absent))
 
 
 def _absent(named: Spec, root: Mapping) -> Iterator[str]:

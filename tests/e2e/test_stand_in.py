@@ -80,6 +80,15 @@ def test_both_run_under_names_of_their_own_and_say_which_they_are(
     assert [cell for cell in candidate if cell == "-"] == []
     assert candidate[-1] == "PASS"
 
+    # A machine that must have the model forbids the other one.
+    forbidden = ["run", "specs", "--no-stand-ins", "--quiet"]
+    assert gate(folder, forbidden).returncode == 3  # nothing was judged
+    required = gate(folder, [*forbidden, "--require"])
+    assert required.returncode == 1, required.stdout + required.stderr
+    assert "GATE_TEST_MODELS is not set (copy them); no stand-in is wanted" in " ".join(
+        (required.stdout + required.stderr).split()
+    )
+
     found = gate(folder, [*common, "--json"], GATE_TEST_MODELS=str(tmp_path))
     assert found.returncode == 0, found.stdout + found.stderr
     (case,) = json.loads(found.stdout)["cases"]

@@ -13,6 +13,7 @@ from gate.core.spec import Spec, StandIn
 from gate.spec.diagnostics import SpecError
 from gate.spec.load import load_specs
 from gate.spec.matrix import plan
+from gate.spec.skips import skip_reason
 
 Write = Callable[[str, str], Path]
 
@@ -158,3 +159,30 @@ def test_a_mistake_of_both_is_told_once(write: Write) -> None:
     with pytest.raises(SpecError) as caught:
         load_specs(["net_spec.yaml"])
     assert len(caught.value.diagnostics) == 1
+
+
+def test_where_no_stand_in_is_wanted_the_named_cases_are_skipped_for_what_is_absent(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write("net_spec.yaml", NAMED + STAND_IN)
+
+    def reasons() -> dict[str, str | None]:
+        specs = load_specs(["net_spec.yaml"], stand_ins=False)
+        return {case.id: skip_reason(case, probe=False) for case in plan(specs).cases}
+
+    assert reasons() == {
+        "net_spec/q@t": "the environment variable GATE_TEST_WEIGHTS is not set (fetch them); no stand-in"
+        " is wanted"
+    }
+    monkeypatch.setenv("GATE_TEST_WEIGHTS", str(tmp_path))
+    assert reasons() == {
+        "net_spec/q@t": "there is no file ${GATE_TEST_WEIGHTS}/net-00000000.pth; no stand-in is wanted"
+    }
+    (tmp_path / "net-00000000.pth").write_bytes(b"any")
+    assert reasons() == {"net_spec/q@t": None}
+
+
+def test_both_are_told_apart(write: Write) -> None:
+    write("net_spec.yaml", NAMED + STAND_IN)
+    found = [spec.stand_in for spec in load_specs(["net_spec.yaml"], both=True)]
+    assert [one.ran for one in found if one is not None] == [False, True]
