@@ -94,39 +94,6 @@ def clustered_ratio_drop(
     return _t_interval(drop, variance**0.5, clusters - 1.0, refused, clusters, skew=skew)
 
 
-def bootstrap_drop(
-    reference: Callable[[Weights], float],
-    candidate: Callable[[Weights], float],
-    images: int,
-    *,
-    seed: int,
-    replicates: int = REPLICATES,
-) -> DropInterval:
-    """Drop of any statistic of a set of images, such as mAP: both sides on the same resamples.
-
-    The standard error is that of the bootstrap over images; the interval is t with ``images - 1``
-    degrees of freedom around the measured drop (percentiles of a statistic of ranks are biased).
-    Fewer than ``MIN_IMAGES`` images give no certificate.
-
-    Args:
-        reference: the reference's statistic where image i counts ``weights[i]`` times.
-        candidate: the candidate's.
-        images: how many there are.
-        seed: of the resamples.
-        replicates: how many resamples are drawn.
-
-    Raises:
-        ValueError: fewer than two images, or a statistic that is not finite.
-    """
-    (found,) = bootstrap_drops(
-        lambda weights: np.array([reference(weights) - candidate(weights)]),
-        images,
-        seed=seed,
-        replicates=replicates,
-    )
-    return found
-
-
 def bootstrap_drops(
     drops: Callable[[Weights], Floats],
     images: int,
@@ -136,7 +103,10 @@ def bootstrap_drops(
     least: int = MIN_IMAGES,
     noun: str = "images",
 ) -> tuple[DropInterval, ...]:
-    """Several drops on the same resamples, as :func:`bootstrap_drop` takes one.
+    """Drops of any statistics of a set of images, such as mAP, all on the same resamples.
+
+    The standard error is that of the bootstrap over images; the interval is t with ``images - 1``
+    degrees of freedom around the measured drop (percentiles of a statistic of ranks are biased).
 
     Args:
         drops: the drops where unit i counts ``weights[i]`` times, (drops,).
@@ -177,40 +147,6 @@ def miou(intersections: Floats, unions: Floats, weights: Weights) -> float:
     inside, around = weights @ intersections, weights @ unions
     occurs = around > 0.0
     return float((inside[occurs] / around[occurs]).mean()) if occurs.any() else float("nan")
-
-
-def miou_drop(
-    reference: tuple[Floats, Floats],
-    candidate: tuple[Floats, Floats],
-    *,
-    seed: int,
-    replicates: int = REPLICATES,
-) -> DropInterval:
-    """Drop of the mean intersection over union by the bootstrap over images.
-
-    Args:
-        reference: intersections and unions, each (images, classes), of the reference.
-        candidate: of the candidate, on the same images.
-        seed: of the resamples.
-        replicates: how many resamples are drawn.
-
-    Raises:
-        ValueError: unequal shapes, or what :func:`bootstrap_drop` refuses.
-    """
-    shapes = {np.shape(part) for part in (*reference, *candidate)}
-    if len(shapes) != 1 or len(np.shape(reference[0])) != 2:
-        raise ValueError(f"one shape (images, classes) is needed, got {sorted(shapes)}")
-    before, after = (
-        tuple(np.asarray(part, dtype=np.float64) for part in side)
-        for side in (reference, candidate)
-    )
-    return bootstrap_drop(
-        lambda weights: miou(before[0], before[1], weights),
-        lambda weights: miou(after[0], after[1], weights),
-        before[0].shape[0],
-        seed=seed,
-        replicates=replicates,
-    )
 
 
 def auc_drop(
