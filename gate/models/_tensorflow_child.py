@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
+import math
 import os
 import select
 import shutil
@@ -199,10 +200,7 @@ def _macs(layer: Any, kind: str, kernels: list[Any], output: Any) -> int:
 
 
 def _count(shape: Any) -> int:
-    total = 1
-    for size in shape:
-        total *= int(size or 1)
-    return total
+    return math.prod(int(size or 1) for size in shape)
 
 
 def _size(size: int | None) -> int:
