@@ -13,7 +13,7 @@ from gate.backends.transform import transformed
 from gate.core.artifact import Artifact, Format
 from gate.core.canonical import JsonValue
 from gate.core.environment import Environment
-from gate.core.layer import LayerRow
+from gate.core.layer import KeptFloat, LayerRow
 from gate.core.spec import TargetSpec
 from gate.core.tensors import Array, TensorMap
 from gate.core.transform import Transforms, parse_transforms
@@ -70,6 +70,12 @@ class LiteRtSession:
             half = value.dtype == np.float16
             result[port.name] = value.astype(np.float32) if half else value
         return result
+
+    def kept_float(self) -> tuple[KeptFloat, ...]:
+        """See ``TellingSession.kept_float``."""
+        from gate.backends._litert_kept import kept
+
+        return kept(self._layers.graph)
 
     def layers(self, inputs: TensorMap) -> tuple[LayerRow, ...]:
         """See ``Session.layers``; unpacked constants are folded into the layers that read them."""
