@@ -81,9 +81,13 @@ def _reference_quantized(case: Case, observation: Observation) -> Iterator[Check
 
 
 def _float_weights_kept(case: Case, observation: Observation) -> Iterator[Check]:
-    kept = observation.layers.kept_float if observation.layers is not None else None
+    if observation.layers is None:
+        return
+    kept = observation.layers.kept_float
     if kept is None:
-        return  # the backend does not tell
+        message = "the backend does not tell which weights lie in float beside the stored ones"
+        yield rule(case, FLOAT_WEIGHTS_KEPT, Status.SKIPPED, message, tier=Tier.LAYERS)
+        return
     if not kept:
         message = "no weight lies in float beside those that are computed with"
         yield rule(case, FLOAT_WEIGHTS_KEPT, Status.PASS, message, tier=Tier.LAYERS)

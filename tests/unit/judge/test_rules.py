@@ -55,7 +55,7 @@ def test_a_healthy_run_passes_and_every_rule_says_so() -> None:
     names = {c.rule for c in found.checks if c.tolerance is None}
     assert names == {
         "coverage", "outputs", "nothing_quantized", "identical", "size_reduction", "baseline",
-        "reference_pin", "layer_contract", "speed_for_accuracy",
+        "reference_pin", "layer_contract", "speed_for_accuracy", "float_weights_kept",
     }  # fmt: skip
     assert found.first_bad_layer is None
     assert found.baseline_note == "compared"
