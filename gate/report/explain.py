@@ -90,7 +90,7 @@ def _deciding(verdict: Verdict) -> list[Check]:
     checks = verdict.checks
     if status in (Status.PASS, Status.SKIPPED, Status.NOT_COMPARABLE):
         return []
-    if status is Status.FAIL and verdict.status is Status.FAIL:
+    if verdict.expected_failure is not None and status is verdict.status is Status.FAIL:
         checks = unexpected(verdict, checks) or checks
     # Stable: within a tier the judge's order is kept.
     return sorted(

@@ -101,6 +101,14 @@ def test_of_an_unexpected_failure_the_uncovered_check_comes_first():
     assert first_check(verdict) == layer
 
 
+def test_what_was_not_measured_hides_nothing_that_was():
+    layer = check("quantized_ops", Status.FAIL, tier=Tier.LAYERS)
+    missing = check("top1", Status.FAIL, value=None)
+    verdict = Verdict(case_id="a/b@c", checks=(layer, missing))
+    assert first_check(verdict) == layer
+    assert len(texts(verdict, Topic.ALSO)) == 1
+
+
 def test_an_inconclusive_case_says_what_is_missing():
     (first,) = texts(INCONCLUSIVE, Topic.FIRST)
     assert "40 more rounds are needed" in first
