@@ -100,6 +100,7 @@ def converted_eager(prepared: nn.Module, inputs: Mapping[str, InputSpec]) -> nn.
     try:
         with torch.inference_mode():
             converted(*example_inputs(inputs))
+    # NotImplementedError is what torch raises where it has no kernel for the types it is given.
     except (RuntimeError, NotImplementedError, TypeError) as error:
         first = str(error).strip().split("\n", 1)[0].split(". ", 1)[0].rstrip(".") + "."
         if "'quantized::" in first and "from the 'CPU' backend" in first:

@@ -88,6 +88,7 @@ def swapped(
         part = made.get_submodule(name)
         try:
             quantize_(part, config_of(part), filter_fn=lambda found, _, part=part: found is part)
+        # All four are torchao's ways to refuse a shape, a group or a layer.
         except (RuntimeError, ValueError, AssertionError, NotImplementedError) as error:
             raise QuantizeError(f"{method}: torchao refuses '{name}': {error}") from error
         # torchao skips some shapes with a line in its log alone.

@@ -131,6 +131,7 @@ def _try(module: nn.Module, model: LoadedModel, dtype: str) -> None:
     try:
         with torch.inference_mode():
             module(*example_inputs(model.spec.inputs))
+    # NotImplementedError is what torch raises where it has no kernel in the type.
     except (RuntimeError, NotImplementedError, TypeError) as error:
         first = str(error).strip().split("\n", 1)[0]
         raise QuantizeError(

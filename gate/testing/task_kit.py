@@ -48,7 +48,7 @@ class TaskKit:
     def outputs(self, error: float) -> Array:
         """What a model answers that is off by ``error`` (one of ``ERRORS``), first axis the samples;
         the same for the same error."""
-        raise NotImplementedError  # as above
+        raise NotImplementedError  # nor a model: each task says what one answers
 
     def scores(self, error: float, *, size: int = 5) -> TaskScores:
         """Facts of a perfect reference and a candidate with an error, in batches of ``size``."""

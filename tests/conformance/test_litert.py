@@ -11,6 +11,7 @@ from gate.testing.quantizer_kit import QuantizerKit
 
 pytest.importorskip("torch")
 pytest.importorskip("ai_edge_litert")
+# An optional package that has no build for every machine; it is there wherever it installs.
 if reason := tensorflow.missing():
     pytest.skip(reason, allow_module_level=True)
 

@@ -27,7 +27,7 @@ METHOD = "nncf"
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
     if reason := plugins.load("quantizers", METHOD).unavailable():
-        pytest.skip(reason)
+        pytest.skip(reason)  # an optional package, in its own words
     return cnn_model(tmp_path_factory.mktemp("model"))
 
 

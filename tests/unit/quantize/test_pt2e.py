@@ -206,7 +206,7 @@ def test_a_network_that_cannot_be_exported_is_told_from(model: LoadedModel, tmp_
 def test_inductor_makes_integer_kernels(model: LoadedModel, static: Artifact) -> None:
     backend = plugins.load("backends", "torch")
     if reason := backend.unavailable(COMPILED):
-        pytest.skip(reason)
+        pytest.skip(reason)  # Inductor needs a C++ compiler, which not every machine has
     inputs = tiny_batches(1, 4)[0]
     with backend.open_candidate(static, model=model, target=EAGER) as session:
         wanted = session.run(inputs)["output"]

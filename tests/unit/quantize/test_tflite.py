@@ -23,6 +23,7 @@ from gate.plugins import load
 from gate.quantize.base import QuantizeError
 from gate.testing.tiny import INPUT, target_for, tiny_batches, tiny_model
 
+# An optional package that has no build for every machine; it is there wherever it installs.
 if reason := tensorflow.missing():
     pytest.skip(reason, allow_module_level=True)
 
