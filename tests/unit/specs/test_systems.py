@@ -26,6 +26,7 @@ WITH_STAND_IN = {
     "resnet50_learned_scales",
 }
 MOST_BYTES = 2_000_000
+SHA256_DIGITS = 64
 
 
 @pytest.fixture(scope="module")
@@ -47,12 +48,20 @@ def test_every_model_that_a_machine_may_lack_has_a_stand_in(both: dict[str, Spec
 
 
 @pytest.mark.parametrize("name", sorted(WITH_STAND_IN))
-def test_the_named_weights_are_pinned_by_what_their_name_says(
+def test_the_named_weights_are_the_file_that_their_name_says(
     both: dict[str, Spec], name: str
 ) -> None:
     weights = both[name].model.options["weights"]
-    assert Path(weights["path"]).stem.endswith(f"-{weights['sha256_prefix']}")
+    assert len(weights["sha256"]) == SHA256_DIGITS
+    prefix = Path(weights["path"]).stem.rpartition("-")[2]
+    assert weights["sha256"].startswith(prefix)
     assert weights["format"] == "torch"
+
+
+def test_weights_whose_name_tells_no_digest_are_pinned_as_well(both: dict[str, Spec]) -> None:
+    named = [spec for name, spec in both.items() if not name.endswith(".stand-in")]
+    files = [spec.model.options.get("weights") or {} for spec in named]
+    assert all(len(weights["sha256"]) == SHA256_DIGITS for weights in files if "path" in weights)
 
 
 def test_stand_ins_are_small_and_pinned(both: dict[str, Spec]) -> None:
