@@ -50,14 +50,27 @@ def open_samples(
             taken = frozenset(chosen) if same else ()
             contents = frozenset(calibration.content_digests())
 
+    known: dict[int, bytes] = {}
+
     def free(index: int) -> bool:
         if index in taken:
             return False
-        return not contents or _content_digest(evaluation_data, index) not in contents
+        if not contents:
+            return True
+        known[index] = _content_digest(evaluation_data, index)
+        return known[index] not in contents
 
     drawn = (index for index in _draw(data.evaluation, len(evaluation_data)) if free(index))
     chosen = _take(drawn, data.evaluation, "evaluation")
-    return ChosenSamples(evaluation_data, chosen, preprocess, data.preprocess, inputs), calibration
+    evaluation = ChosenSamples(
+        evaluation_data,
+        chosen,
+        preprocess,
+        data.preprocess,
+        inputs,
+        contents=tuple(known[index] for index in chosen) if known else None,
+    )
+    return evaluation, calibration
 
 
 class ChosenSamples:
@@ -70,7 +83,10 @@ class ChosenSamples:
         preprocess: Callable[[object], dict[str, Array]],
         options: Options,
         inputs: Mapping[str, InputSpec],
+        *,
+        contents: tuple[bytes, ...] | None = None,
     ) -> None:
+        """``contents`` are the samples' ``content_digests``, where somebody has taken them."""
         self._dataset = dataset
         self._indices = tuple(indices)
         self._preprocess = preprocess
@@ -79,7 +95,7 @@ class ChosenSamples:
         # What an input may range over says nothing about the samples.
         taken = {k: {"shape": list(v.shape), "dtype": v.dtype} for k, v in inputs.items()}
         self._meaning = canonical_json({"preprocess": dict(options), "inputs": taken})
-        self._contents: tuple[bytes, ...] | None = None
+        self._contents = contents
 
     def __len__(self) -> int:
         return len(self._indices)

@@ -7,12 +7,14 @@ network computes what the float network computes, which noise would flatter.
 from __future__ import annotations
 
 import hashlib
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from sklearn.datasets import load_sample_images
 
+PHOTOS = ("china.jpg", "flower.jpg")
 SEED = 20240229
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 STD = np.array([0.229, 0.224, 0.225], np.float32)
@@ -25,7 +27,7 @@ class Crops:
     """
 
     def __init__(self, count: int) -> None:
-        self._photos = [Image.fromarray(pixels) for pixels in load_sample_images().images]
+        self._photos = _photos()
         self._count = count
 
     def __len__(self) -> int:
@@ -48,6 +50,18 @@ class Crops:
         """Digest of the crop's size and pixels."""
         crop = self.raw(index)
         return hashlib.sha256(f"{crop.size}".encode() + crop.tobytes()).digest()
+
+
+def _photos() -> list[Image.Image]:
+    """Both photographs, read from scikit-learn's own files: importing ``sklearn.datasets`` takes a
+    second, in every worker."""
+    spec = find_spec("sklearn")
+    if spec is None or not spec.submodule_search_locations:
+        raise ModuleNotFoundError(
+            "the photographs are those of scikit-learn: pip install 'quantgate[sklearn]'"
+        )
+    folder = Path(spec.submodule_search_locations[0], "datasets", "images")
+    return [Image.open(folder / name).convert("RGB") for name in PHOTOS]
 
 
 def crops(count: int = 256) -> Crops:

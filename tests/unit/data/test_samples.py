@@ -180,6 +180,7 @@ class Slow:
 
     def __init__(self, count, fail_at=None):
         self.count, self.fail_at, self.read = count, fail_at, []
+        self.identified = []
 
     def __len__(self):
         return self.count
@@ -194,17 +195,26 @@ class Slow:
         return None if index == 5 and self.fail_at == -1 else 0
 
     def identity(self, index):
+        self.identified.append(index)
         return bytes([index])
 
 
 @pytest.fixture
 def slow(monkeypatch):
-    def use(**options):
+    def use(calibration=None, **options):
         data = Slow(12, **options)
         monkeypatch.setattr(samples, "_open", lambda spec: data)
-        return data, opened(part({}))[0]
+        return data, opened(part({}), calibration)[0]
 
     return use
+
+
+def test_what_keeps_samples_apart_is_read_once(slow):
+    data, chosen = slow(calibration=part({}, 4))
+    with_calibration = chosen.digest()
+    assert sorted(data.identified) == list(range(12))
+    data, alone = slow()
+    assert alone.replaced(indices=range(4, 12)).digest() == with_calibration
 
 
 def test_no_more_than_one_batch_is_read_ahead(slow):

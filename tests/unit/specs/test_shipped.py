@@ -131,6 +131,15 @@ class TestPhotos:
         assert [few.identity(i) for i in range(4)] == [many.identity(i) for i in range(4)]
         assert len({many.identity(i) for i in range(40)}) == 40
 
+    def test_photographs_are_those_that_scikit_learn_gives(self):
+        from sklearn.datasets import load_sample_images
+
+        from specs.data.photos import crops
+
+        theirs = load_sample_images().images
+        for ours, pixels in zip(crops(2)._photos, theirs, strict=True):
+            np.testing.assert_array_equal(np.asarray(ours), pixels)
+
     def test_evaluation_leaves_out_calibration(self, specs):
         spec = specs["resnet18"]
         evaluation, calibration = open_samples(spec.data, spec.model.inputs)
