@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from fnmatch import fnmatchcase
 
 from gate.core.findings import FINDINGS
+from gate.core.probes import ProbeSpec
 from gate.core.spec import Override, Spec
 from gate.core.status import Tier
 from gate.core.task import CLASSIFICATION, Task
@@ -190,14 +191,20 @@ def _task(spec: Spec, root: Node) -> Iterator[Diagnostic]:
     task = spec.model.task
     if spec.model.decoding and task not in DECODINGS:
         yield _fault(root, ("model", "decoding"), f"the task {task} has no decoding")
-    for tolerance in (*spec.tolerances, *(t for o in spec.overrides for t in o.tolerances)):
-        message = _foreign(tolerance, task)
-        if message and tolerance.where is not None:
-            yield Diagnostic(
-                position=tolerance.where,
-                path=f"tolerances.{tolerance.tier}.{tolerance.metric}",
-                message=message,
-            )
+    places: list[tuple[Path, Iterable[Tolerance]]] = [(("tolerances",), spec.tolerances)]
+    places += [
+        ((*_OVERRIDES, index, "tolerances"), override.tolerances)
+        for index, override in enumerate(spec.overrides)
+    ]
+    for path, tolerances in places:
+        for tolerance in tolerances:
+            message = _foreign(tolerance, task)
+            if message and tolerance.where is not None:
+                yield Diagnostic(
+                    position=tolerance.where,
+                    path=dotted((*path, tolerance.tier.value, tolerance.metric)),
+                    message=message,
+                )
 
 
 def _foreign(tolerance: Tolerance, task: str) -> str:
@@ -220,15 +227,21 @@ def _probes(spec: Spec) -> Iterator[Diagnostic]:
     inputs = spec.model.inputs.values()
     ranged = any(one.ranges for one in inputs)
     images = any(len(one.shape) in {4, 5} for one in inputs)
-    for probe in (*spec.probes, *(p for o in spec.overrides for p in o.probes)):
-        where = next((bound.where for bound in probe.bounds), None)
-        message, hint = "", ""
-        if probe.name in _SHAPES and not ranged:
-            message = f"{probe.name} needs a dynamic axis with limits, and no input has one"
-            hint = "write it as {axis: H, min: 32, max: 512} in the input's shape"
-        elif probe.name in _IMAGES and not images:
-            message = f"{probe.name} needs an input of four or five axes"
-        if message and where is not None:
-            yield Diagnostic(
-                position=where, path=f"probes.{probe.name}", message=message, hint=hint
-            )
+    places: list[tuple[Path, Iterable[ProbeSpec]]] = [(("probes",), spec.probes)]
+    places += [
+        ((*_OVERRIDES, index, "probes"), override.probes)
+        for index, override in enumerate(spec.overrides)
+    ]
+    for path, probes in places:
+        for probe in probes:
+            where = next((bound.where for bound in probe.bounds), None)
+            message, hint = "", ""
+            if probe.name in _SHAPES and not ranged:
+                message = f"{probe.name} needs a dynamic axis with limits, and no input has one"
+                hint = "write it as {axis: H, min: 32, max: 512} in the input's shape"
+            elif probe.name in _IMAGES and not images:
+                message = f"{probe.name} needs an input of four or five axes"
+            if message and where is not None:
+                yield Diagnostic(
+                    position=where, path=dotted((*path, probe.name)), message=message, hint=hint
+                )
