@@ -15,7 +15,7 @@ from gate.core.baseline import Provenance
 from gate.core.case import Plan
 from gate.core.observation import TimingObserved
 from gate.core.result import CaseResult
-from gate.core.status import Status
+from gate.core.status import Status, Tier
 from gate.core.verdict import Check
 from gate.judge.results import verdict_of
 from gate.run.artifacts import ArtifactStore, keep_candidates_of
@@ -147,6 +147,34 @@ def test_a_slower_candidate_fails_beside_the_baselines_own_file(
     # From the files alone the verdict is the same.
     (stored,) = read_run(project.root / f"run-{project.runs}")
     assert project.check(stored) == check
+
+
+def test_what_no_launch_could_change_is_not_confirmed(
+    project: Project, accepted: CaseResult, tmp_path: Path
+) -> None:
+    # A baseline that holds no time and whose file is not kept: a FAIL that there is no bound for.
+    stored, project.baselines = project.baselines, BaselineStore(tmp_path / "baselines")
+    kept = project.root / ".gate" / "artifacts"
+    shutil.move(kept, tmp_path / "elsewhere")
+    try:
+        assert accepted.observation is not None
+        who = Provenance(reason="", commit="", author="", date="", gate_version="")
+        baseline = make_baseline(accepted.case, accepted.observation, who)
+        values = tuple(v for v in baseline.values if v.tier is not Tier.DEVICE)
+        project.baselines.write_all([replace(baseline, values=values)])
+        write_chain(project.candidate, 8, "twice the work")
+        result = project.run()
+        check = project.check(result)
+    finally:
+        shutil.move(tmp_path / "elsewhere", kept)
+        project.baselines = stored
+    assert check.status is Status.FAIL
+    assert "holds no value to compare with" in check.message
+    assert check.measurement is not None
+    assert check.measurement.value is not None
+    timing = times(result)
+    assert timing.confirming_from is None
+    assert sorted(set(timing.launch)) == [0, 1, 2, 3]
 
 
 def test_another_file_that_is_as_fast_passes(project: Project, accepted: CaseResult) -> None:
