@@ -13,7 +13,7 @@ from gate.cli.drill import add_drill_arguments, drill_of, repeats_of
 from gate.core.case import Plan
 from gate.core.status import ExitCode
 from gate.drill.base import Fault
-from gate.drill.cases import FaultSelectError, drillable, needs_clock, select_faults
+from gate.drill.cases import FaultSelectError, drillable, select_faults
 from gate.drill.edit import Edited, apply, unified_diff
 from gate.drill.engine import Drill
 from gate.drill.healthy import HealthyRepeats
@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     """Measure, propose, and print the diff (or write it)."""
     file = Path(args.spec)
     try:
-        faults = tuple(f for f in select_faults(args.faults) if not needs_clock(f))
+        faults = select_faults(args.faults)
         if file.is_dir():
             sys.stderr.write(f"{file}: is a folder; tolerances are tuned one spec at a time\n")
             return ExitCode.USAGE

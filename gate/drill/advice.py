@@ -9,25 +9,25 @@ from dataclasses import dataclass
 from gate.core.status import Tier
 from gate.core.tolerance import Op
 from gate.core.verdict import Measurement
-from gate.drill.noise import Noise, demanding, relative, worse_by
+from gate.drill.noise import Infos, Noise, demanding, has_scale, relative, worse_by
 from gate.judge.device import TIME_METRICS
-from gate.metrics.catalogue import BY_NAME
+from gate.metrics.catalogue import BY_NAME, MetricInfo
 
 MARGIN = 0.8
 """Part of the distance from the healthy to the faulty value that an advised bound allows."""
 
 
-UNSTEADY = TIME_METRICS | {"speedup", "latency_ratio"}
+UNSTEADY = (TIME_METRICS - {"load_time"}) | {"speedup", "latency_ratio"}
 """Times of one run beside those of another: load decides them. ``slowdown`` is paired with the
-baseline's own artifact, and may be bounded."""
+baseline's own artifact, and may be bounded; ``load_time`` is the shortest of several, and a bound on
+the baseline's follows the reference's pace."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shift:
     """One measurement of a broken candidate beside the healthy one."""
 
-    tier: Tier
-    metric: str
+    info: MetricInfo
     subject: str
     healthy: float
     faulty: float | None
@@ -36,11 +36,21 @@ class Shift:
     """What healthy repeats may differ by."""
 
     @property
+    def tier(self) -> Tier:
+        """Of the metric."""
+        return self.info.tier
+
+    @property
+    def metric(self) -> str:
+        """Its name."""
+        return self.info.name
+
+    @property
     def worse_by(self) -> float:
         """In the metric's unit; infinite without a value."""
         if self.faulty is None:
             return math.inf
-        return worse_by(self.tier, self.metric, self.healthy, self.faulty)
+        return worse_by(self.info, self.healthy, self.faulty)
 
     @property
     def separation(self) -> float:
@@ -65,7 +75,10 @@ class Advice:
 
 
 def shifts_of(
-    healthy: Iterable[Measurement], faulty: Iterable[Measurement], noise: Noise
+    healthy: Iterable[Measurement],
+    faulty: Iterable[Measurement],
+    noise: Noise,
+    infos: Infos = BY_NAME,
 ) -> tuple[Shift, ...]:
     """The worst subject of every metric that has a healthy value, largest separation first."""
     broken = {(m.tier, m.metric, m.subject): m for m in faulty}
@@ -76,14 +89,15 @@ def shifts_of(
             continue
         if one.tier is Tier.DEVICE and (other.value is None or one.metric in UNSTEADY):
             continue  # not timed, because the fault cannot change it; or no more than chance
-        key = (one.tier, one.metric, one.subject)
+        info = infos[one.tier, one.metric]
+        if not has_scale(info):
+            continue
         shift = Shift(
-            tier=one.tier,
-            metric=one.metric,
+            info=info,
             subject=one.subject,
             healthy=one.value,
             faulty=other.value,
-            band=noise.band(key, one.value),
+            band=noise.band(info, one.subject, one.value),
         )
         known = worst.get((one.tier, one.metric))
         if known is None or shift.separation > known.separation:
@@ -120,18 +134,17 @@ def rounded(value: float, *, least: float) -> float:
 
 def baseline_bound(shift: Shift, allowed: float) -> str:
     """``>= baseline - 1.6 dB``; the metric that is met or not is simply demanded."""
-    percent = relative(shift.tier, shift.metric) and shift.healthy != 0.0
+    percent = relative(shift.info) and shift.healthy != 0.0
     if percent:
         allowed = rounded(100.0 * allowed / abs(shift.healthy), least=0.0)
-    return offset_text(shift.tier, shift.metric, allowed, percent=percent)
+    return offset_text(shift.info, allowed, percent=percent)
 
 
-def offset_text(tier: Tier, metric: str, allowed: float, *, percent: bool) -> str:
+def offset_text(info: MetricInfo, allowed: float, *, percent: bool) -> str:
     """``<= baseline + 30 %``: as bad as the baseline, and ``allowed`` worse."""
-    info = BY_NAME[tier, metric]
     if info.unit == "bool":
         return "true"
-    op = demanding(tier, metric)
+    op = demanding(info)
     sign = "+" if op is Op.LE else "-"
     unit = "%" if percent else ("pp" if info.unit == "%" else info.unit)
     return f"{op} baseline {sign} {allowed:.12g} {unit}".rstrip()

@@ -8,7 +8,6 @@ from fnmatch import fnmatchcase
 
 from gate.core.case import Case, NotApplicable, Plan
 from gate.core.status import Tier
-from gate.core.task import CUSTOM
 from gate.drill.base import Fault
 from gate.drill.catalogue import FAULTS
 from gate.drill.mutator import FACTORY
@@ -80,14 +79,8 @@ def drillable(planned: Plan, *, samples: int | None) -> Plan:
             reason = "is expected to fail, so a failure would not tell that a fault was noticed"
             left_out.append(NotApplicable(id=case.id, reason=reason))
         else:
-            cases.append(reduced(_without_custom(case), samples))
+            cases.append(reduced(case, samples))
     return Plan(cases=tuple(cases), not_applicable=tuple(left_out))
-
-
-def _without_custom(case: Case) -> Case:
-    """The case without metrics of the user's own: nothing is known of them to tune a bound by."""
-    kept = tuple(t for t in case.tolerances if not t.metric.startswith(CUSTOM))
-    return replace(case, tolerances=kept, metrics=())
 
 
 def reduced(case: Case, samples: int | None) -> Case:

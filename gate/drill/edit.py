@@ -85,17 +85,20 @@ def _scalar(text: str, where: SourcePosition, written: str) -> tuple[int, int, s
 
 def _addition(text: str, name: str, proposal: Proposal) -> tuple[int, int, str] | str:
     tree, _ = read_bytes(text.encode(), name)
-    tier = _own(tree, ("tolerances", proposal.tier.value), name)
-    if tree is None or not isinstance(tier, Mapping) or not tier.entries:
-        return f"the file has no tolerances.{proposal.tier} of its own to add it to"
+    # Metrics of the spec's own stand one mapping deeper: ``custom.f1`` is ``custom: {f1: ...}``.
+    *within, metric = proposal.metric.split(".", 1)
+    place = ("tolerances", proposal.tier.value, *within)
+    mapping = _own(tree, place, name)
+    if tree is None or not isinstance(mapping, Mapping) or not mapping.entries:
+        return f"the file has no {'.'.join(place)} of its own to add it to"
     bound = json.dumps(proposal.new)
-    demand = tier.entries.get(proposal.metric)
+    demand = mapping.entries.get(metric)
     if demand is None:
-        first = offset(text, next(iter(tier.keys.values())))
-        flow = text[offset(text, tier.position)] == "{"
+        first = offset(text, next(iter(mapping.keys.values())))
+        flow = text[offset(text, mapping.position)] == "{"
         indent = first - text.rfind("\n", 0, first) - 1
         rest = ", " if flow else "\n" + " " * indent
-        key = json.dumps(proposal.metric) if name.endswith(".json") else proposal.metric
+        key = json.dumps(metric) if name.endswith(".json") else metric
         return first, first, f"{key}: {bound}{rest}"
     if isinstance(demand, Items) and text[offset(text, demand.position)] == "[" and demand.items:
         first = offset(text, demand.items[0].position)
@@ -105,9 +108,7 @@ def _addition(text: str, name: str, proposal: Proposal) -> tuple[int, int, str] 
         if found is not None:
             start, end, _ = found
             return start, end, f"[{text[start:end]}, {bound}]"
-    return (
-        f"tolerances.{proposal.tier}.{proposal.metric} is written in a form that is not edited here"
-    )
+    return f"{'.'.join((*place, metric))} is written in a form that is not edited here"
 
 
 def _own(tree: Node | None, path: tuple[str, ...], name: str) -> Node | None:

@@ -6,10 +6,13 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from gate.core.case import Case
 from gate.core.status import Tier
+from gate.core.task import CUSTOM
 from gate.core.tolerance import Op
 from gate.core.verdict import Measurement
-from gate.metrics.catalogue import BY_NAME, Direction
+from gate.metrics.catalogue import BY_NAME, Direction, MetricInfo
+from gate.metrics.task_catalogue import custom_infos
 
 SIGMAS = 4.0
 """Half-width of a band in standard deviations of healthy repeats."""
@@ -39,7 +42,6 @@ _LEAST_RELATIVE = {
 }
 _LEAST = {
     "bias": 0.5,
-    "isolated_bias": 0.5,
     "top1": 0.25,
     "top5": 0.25,
     "top1_agreement": 0.5,
@@ -54,6 +56,14 @@ _LEAST_RELATIVE_DEFAULT = 0.05
 
 Key = tuple[Tier, str, str]
 """Tier, metric, subject."""
+Infos = Mapping[tuple[Tier, str], MetricInfo]
+"""What is known of the metrics of a case."""
+
+
+def infos_of(case: Case) -> Infos:
+    """The catalogue, and the metrics that the case's spec declares itself."""
+    own = [info for metric in case.metrics for info in custom_infos(metric)]
+    return {**BY_NAME, **{(info.tier, info.name): info for info in own}}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,32 +73,39 @@ class Noise:
     repeats: int = 1
     sigma: Mapping[Key, float] = field(default_factory=dict)
 
-    def band(self, key: Key, healthy: float) -> float:
+    def band(self, info: MetricInfo, subject: str, healthy: float) -> float:
         """max(the least that is granted, 4 sigma), in the metric's unit."""
-        return max(least_band(key[0], key[1], healthy), SIGMAS * self.sigma.get(key, 0.0))
+        spread = self.sigma.get((info.tier, info.name, subject), 0.0)
+        return max(least_band(info, healthy), SIGMAS * spread)
 
 
-def least_band(tier: Tier, metric: str, healthy: float) -> float:
+def least_band(info: MetricInfo, healthy: float) -> float:
     """What any healthy repeat is granted: never zero, so that no bound is put on the value itself.
 
-    >>> least_band(Tier.LAYERS, "sqnr", 30.0), least_band(Tier.DEVICE, "size", 1000.0)
+    >>> least_band(BY_NAME[Tier.LAYERS, "sqnr"], 30.0), least_band(BY_NAME[Tier.DEVICE, "size"], 1000.0)
     (1.0, 10.0)
     """
-    info = BY_NAME[tier, metric]
     if info.unit in _LEAST_BY_UNIT:
         return _LEAST_BY_UNIT[info.unit]
-    if metric in _LEAST:
-        return _LEAST[metric]
-    if metric == "cosine":
+    if info.name in _LEAST:
+        return _LEAST[info.name]
+    if info.name == "cosine":
         return 0.26 * max(1.0 - healthy, 1e-6)
-    return _LEAST_RELATIVE.get(metric, _LEAST_RELATIVE_DEFAULT) * max(abs(healthy), 1e-12)
+    return _LEAST_RELATIVE.get(info.name, _LEAST_RELATIVE_DEFAULT) * max(abs(healthy), 1e-12)
 
 
-def relative(tier: Tier, metric: str) -> bool:
+def has_scale(info: MetricInfo) -> bool:
+    """Whether a value tells what noise to grant it. The paired difference of a custom metric in a
+    unit of its own is near zero while healthy; the metric itself says the same, from a baseline."""
+    difference = info.name.startswith(CUSTOM) and info.has_interval
+    return not difference or info.unit in _LEAST_BY_UNIT
+
+
+def relative(info: MetricInfo) -> bool:
     """Whether an offset from the baseline reads best in per cent of it: powers and costs, which
     differ by orders of magnitude between layers and models."""
-    info = BY_NAME[tier, metric]
-    return info.unit not in ("dB", "pp", "bool") and metric not in _LEAST and metric != "cosine"
+    name = info.name
+    return info.unit not in ("dB", "pp", "bool") and name not in _LEAST and name != "cosine"
 
 
 def noise_of(runs: Sequence[Iterable[Measurement]]) -> Noise:
@@ -108,12 +125,11 @@ def noise_of(runs: Sequence[Iterable[Measurement]]) -> Noise:
     )
 
 
-def worse_by(tier: Tier, metric: str, healthy: float, faulty: float) -> float:
+def worse_by(info: MetricInfo, healthy: float, faulty: float) -> float:
     """How much worse a value is, in the metric's unit; negative where it is better."""
-    lower = BY_NAME[tier, metric].direction is Direction.LOWER
-    return faulty - healthy if lower else healthy - faulty
+    return faulty - healthy if info.direction is Direction.LOWER else healthy - faulty
 
 
-def demanding(tier: Tier, metric: str) -> Op:
+def demanding(info: MetricInfo) -> Op:
     """The comparison that bounds a metric on its bad side."""
-    return Op.LE if BY_NAME[tier, metric].direction is Direction.LOWER else Op.GE
+    return Op.LE if info.direction is Direction.LOWER else Op.GE

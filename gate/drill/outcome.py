@@ -13,7 +13,7 @@ from gate.core.status import Status, Tier
 from gate.core.verdict import Check, Measurement, Verdict
 from gate.drill.advice import Advice, Shift, advise, shifts_of
 from gate.drill.base import Fault
-from gate.drill.noise import Noise
+from gate.drill.noise import Noise, infos_of
 from gate.judge.measure import measure
 
 STAGE_TIERS = {"layers": Tier.LAYERS, "device": Tier.DEVICE}
@@ -200,7 +200,7 @@ def outcome_of(
         reason = "planted, and every number that was observed is that of the healthy run"
         return replace(given, finding=Finding.EQUIVALENT, reason=reason)
     measured = tuple(measure(observation))
-    shifts = shifts_of(measure(healthy), measured, noise or Noise())
+    shifts = shifts_of(measure(healthy), measured, noise or Noise(), infos_of(result.case))
     return replace(
         given,
         measured=measured,

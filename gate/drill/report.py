@@ -86,20 +86,12 @@ def advice_line(outcome: FaultOutcome) -> str:
             f"{best.separation:.2g} bands)"
         )
     shift = found.shift
-    unit = text_unit(shift.tier, shift.metric)
+    unit = shift.info.unit
     return (
         f"{found.key}: {found.text!r} would catch it: {shift.subject} "
         f"{text.quantity(shift.healthy, unit)} healthy, {text.quantity(shift.faulty, unit)} with the "
         f"fault, noise {text.quantity(shift.band, unit)}"
     )
-
-
-def text_unit(tier: str, metric: str) -> str:
-    """The metric's unit."""
-    from gate.core.status import Tier
-    from gate.metrics.catalogue import BY_NAME
-
-    return BY_NAME[Tier(tier), metric].unit
 
 
 def _left_out(drill: Drill) -> Iterator[str]:

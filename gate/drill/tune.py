@@ -15,11 +15,14 @@ from gate.core.case import Case
 from gate.core.status import Tier
 from gate.core.tolerance import Anchor, Op, SourcePosition, Tolerance
 from gate.core.verdict import Measurement
-from gate.drill.advice import MARGIN, offset_text, rounded
-from gate.drill.noise import Noise, demanding, relative, worse_by
+from gate.drill.advice import MARGIN, UNSTEADY, offset_text, rounded
+from gate.drill.noise import Infos, Noise, demanding, has_scale, infos_of, relative, worse_by
+from gate.judge.device import TIME_METRICS
 from gate.judge.tolerances import selects
-from gate.metrics.catalogue import BY_NAME, Direction
+from gate.metrics.catalogue import Direction, MetricInfo
 
+OF_A_MACHINE = TIME_METRICS | {"peak_memory"}
+"""What another machine changes as well: an absolute bound on it is a requirement, and stays."""
 CLEAR = 0.25
 """A fault nearer to the noise than this part of a band is not bounded: it would be a matter of luck."""
 
@@ -37,6 +40,11 @@ class Evidence:
     """Effective faults alone: name -> what was measured."""
     uncaught: frozenset[str] = frozenset()
     """Of ``faults``, those that the spec as it is lets through."""
+
+    @property
+    def infos(self) -> Infos:
+        """What is known of the case's metrics."""
+        return infos_of(self.case)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,8 +69,9 @@ class Proposal:
 def proposals(evidence: Sequence[Evidence]) -> tuple[Proposal, ...]:
     """A proposal for every tolerance for which there is a better bound, in the order of the spec.
 
-    Tolerances on metrics that are met or not, exact values (``==``) and bounds counted from the
-    reference stay as they are, and so does what was not measured in the healthy repeats.
+    Tolerances on metrics that are met or not, exact values (``==``), bounds counted from the
+    reference, times, and absolute bounds on what a machine decides stay as they are, and so does
+    what was not measured in the healthy run.
     """
     found = []
     for tolerance, sharing in _by_place(evidence):
@@ -100,13 +109,14 @@ class _Axis:
     """One tolerance's measurements as distances: more is worse, and the bound is one number."""
 
     tolerance: Tolerance
+    info: MetricInfo
 
     def healthy(self, one: Evidence) -> Iterable[tuple[float, float]]:
         """(distance, band) of every subject, healthy."""
         for m in self._chosen(one.healthy):
             if m.value is None:
                 continue
-            band = one.noise.band((m.tier, m.metric, m.subject), m.value)
+            band = one.noise.band(self.info, m.subject, m.value)
             yield (
                 self.distance(m.value, m.value),
                 100.0 * band / abs(m.value) if self._percent and m.value else band,
@@ -127,7 +137,7 @@ class _Axis:
         more is better."""
         t = self.tolerance
         if t.anchor is Anchor.BASELINE:
-            worse = worse_by(t.tier, t.metric, start, value)
+            worse = worse_by(self.info, start, value)
             return 100.0 * worse / abs(start) if self._percent and start else worse
         return value if self.lower else -value
 
@@ -140,14 +150,13 @@ class _Axis:
         """The tolerance with another bound."""
         t = self.tolerance
         if t.anchor is Anchor.BASELINE:
-            return offset_text(t.tier, t.metric, distance, percent=self._percent)
-        info = BY_NAME[t.tier, t.metric]
-        op = t.op if t.op in (Op.LT, Op.GT) else demanding(t.tier, t.metric)
-        return f"{op} {distance if self.lower else -distance:.12g} {info.unit}".rstrip()
+            return offset_text(self.info, distance, percent=self._percent)
+        op = t.op if t.op in (Op.LT, Op.GT) else demanding(self.info)
+        return f"{op} {distance if self.lower else -distance:.12g} {self.info.unit}".rstrip()
 
     @property
     def lower(self) -> bool:
-        return BY_NAME[self.tolerance.tier, self.tolerance.metric].direction is Direction.LOWER
+        return self.info.direction is Direction.LOWER
 
     @property
     def _percent(self) -> bool:
@@ -178,10 +187,10 @@ def _position(tolerance: Tolerance) -> tuple[str, int, int]:
 
 
 def _propose(tolerance: Tolerance, sharing: Sequence[Evidence]) -> Proposal | None:
-    unit = BY_NAME[tolerance.tier, tolerance.metric].unit
-    if unit == "bool" or tolerance.op is Op.EQ or tolerance.anchor is Anchor.REFERENCE:
+    info = sharing[0].infos[tolerance.tier, tolerance.metric]
+    if not _tuned(tolerance, info):
         return None
-    axis = _Axis(tolerance)
+    axis = _Axis(tolerance, info)
     healthy = [pair for one in sharing for pair in axis.healthy(one)]
     if not healthy:
         return None
@@ -223,6 +232,15 @@ def _propose(tolerance: Tolerance, sharing: Sequence[Evidence]) -> Proposal | No
     )
 
 
+def _tuned(tolerance: Tolerance, info: MetricInfo) -> bool:
+    """Whether another bound could be better for what was measured alone."""
+    if info.unit == "bool" or tolerance.op is Op.EQ or tolerance.anchor is Anchor.REFERENCE:
+        return False
+    if tolerance.anchor is Anchor.ABSOLUTE and info.name in OF_A_MACHINE:
+        return False
+    return has_scale(info) and info.name not in UNSTEADY
+
+
 def _loosest(tightest: float, band: float, faults: Sequence[float], axis: _Axis) -> float | None:
     """The loosest bound that catches what the tightest one would, with a margin; None where nothing is."""
     caught = [distance for distance in faults if distance > tightest + CLEAR * band]
@@ -250,7 +268,9 @@ def _metrics(evidence: Sequence[Evidence]) -> list[tuple[Tier, str]]:
             (m.tier, m.metric)
             for one in evidence
             for m in one.healthy
-            if BY_NAME[m.tier, m.metric].unit != "bool"
+            if m.unit != "bool"
+            and m.metric not in UNSTEADY
+            and has_scale(one.infos[m.tier, m.metric])
         )
     )
 
@@ -260,24 +280,26 @@ def _addition(
 ) -> tuple[Proposal, set[tuple[str, str]]] | None:
     """A bound on a metric, counted from the baseline, and what of ``left`` it catches."""
     tier, metric = key
-    percent = relative(tier, metric)
+    sharing = [one for one in evidence if key in one.infos]
+    info = sharing[0].infos[key]
+    percent = relative(info)
     draft = Tolerance(
         tier=tier,
         metric=metric,
-        op=demanding(tier, metric),
+        op=demanding(info),
         anchor=Anchor.BASELINE,
         value=0.0,
         relative=percent,
         text="",
     )
-    axis = _Axis(draft)
-    bands = [band for one in evidence for _, band in axis.healthy(one)]
+    axis = _Axis(draft, info)
+    bands = [band for one in sharing for _, band in axis.healthy(one)]
     if not bands:
         return None
     band = max(bands)
     distances = {
         (one.case.id, name): found
-        for one in evidence
+        for one in sharing
         for name in one.faults
         if (one.case.id, name) in left and (found := axis.fault(one, name)) is not None
     }
@@ -305,13 +327,13 @@ def _caught_by(proposal: Proposal, evidence: Sequence[Evidence]) -> set[tuple[st
     """Which faults a changed bound catches; parsed from its own text, as the gate will read it."""
     from gate.spec.grammar import parse_bound
 
-    bound = parse_bound(proposal.new, BY_NAME[proposal.tier, proposal.metric])
     caught = set()
     for one in evidence:
         for tolerance in one.case.tolerances:
             if tolerance.where != proposal.where:
                 continue
-            axis = _Axis(tolerance)
+            info = one.infos[proposal.tier, proposal.metric]
+            bound, axis = parse_bound(proposal.new, info), _Axis(tolerance, info)
             sign = 1.0 if axis.lower else -1.0
             for name in one.faults:
                 distance = axis.fault(one, name)

@@ -310,7 +310,8 @@ CATALOGUE: tuple[MetricInfo, ...] = (
         "ms",
         _LOWER,
         "case",
-        "from the file to the end of the first run",
+        "from the file to the end of the first run; the shortest of five, or of as many as begin"
+        " within 0.25 s",
         has_reference=True,
     ),
 )

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from gate.core.status import Tier
+from gate.core.task import CustomMetric
 from gate.core.verdict import Measurement
 from gate.drill.advice import advise, rounded, shifts_of
-from gate.drill.noise import Noise, least_band, noise_of, worse_by
+from gate.drill.noise import Noise, has_scale, infos_of, least_band, noise_of, worse_by
 from gate.metrics.catalogue import BY_NAME, CATALOGUE
 from gate.spec.grammar import parse_bound
+from tests.unit.judge import builders as b
+
+SQNR = BY_NAME[Tier.LAYERS, "sqnr"]
 
 
 def measurement(
@@ -35,14 +40,15 @@ def test_noise_is_the_standard_deviation_over_repeats() -> None:
     key = (Tier.LAYERS, "sqnr", "conv")
     assert found.repeats == 4
     assert found.sigma[key] == pytest.approx(np.std(values, ddof=1))
-    assert found.band(key, 30.0) == pytest.approx(max(1.0, 4 * np.std(values, ddof=1)))
+    assert found.band(SQNR, "conv", 30.0) == pytest.approx(max(1.0, 4 * np.std(values, ddof=1)))
+    assert found.band(SQNR, "another", 30.0) == 1.0
 
 
 def test_a_band_is_never_below_what_any_repeat_is_granted() -> None:
     found = noise_of([[measurement("sqnr", 30.0)]] * 3)
 
-    assert found.band((Tier.LAYERS, "sqnr", "conv"), 30.0) == 1.0
-    assert Noise().band((Tier.LAYERS, "sqnr", "conv"), 30.0) == 1.0
+    assert found.band(SQNR, "conv", 30.0) == 1.0
+    assert Noise().band(SQNR, "conv", 30.0) == 1.0
 
 
 def test_a_measurement_that_is_missing_in_a_repeat_has_no_noise() -> None:
@@ -54,13 +60,14 @@ def test_a_measurement_that_is_missing_in_a_repeat_has_no_noise() -> None:
 @pytest.mark.parametrize("info", CATALOGUE, ids=lambda info: f"{info.tier}.{info.name}")
 def test_every_metric_has_a_band_above_zero(info) -> None:  # type: ignore[no-untyped-def]
     for healthy in (0.0, 1e-6, 1.0, 1e6):
-        assert least_band(info.tier, info.name, healthy) > 0.0
+        assert least_band(info, healthy) > 0.0
 
 
 def test_worse_follows_the_direction_of_the_metric() -> None:
-    assert worse_by(Tier.LAYERS, "sqnr", 30.0, 25.0) == 5.0
-    assert worse_by(Tier.LAYERS, "bias", 1.0, 4.0) == 3.0
-    assert worse_by(Tier.LAYERS, "bias", 4.0, 1.0) == -3.0
+    bias = BY_NAME[Tier.LAYERS, "bias"]
+    assert worse_by(SQNR, 30.0, 25.0) == 5.0
+    assert worse_by(bias, 1.0, 4.0) == 3.0
+    assert worse_by(bias, 4.0, 1.0) == -3.0
 
 
 def test_shifts_keep_the_worst_subject_and_put_the_clearest_metric_first() -> None:
@@ -133,11 +140,27 @@ def test_rounding_never_loosens_and_keeps_two_digits(value: float) -> None:
     assert len(f"{found:.2e}".rstrip("0").partition("e")[0].replace(".", "").rstrip("0")) <= 2
 
 
-def test_times_of_another_run_are_never_advised() -> None:
-    healthy = [measurement("load_time", 5.0, "case", Tier.DEVICE)]
-    slower = [measurement("load_time", 50.0, "case", Tier.DEVICE)]
+@pytest.mark.parametrize(
+    "metric", ["latency_p50", "latency_p99", "throughput", "speedup", "latency_ratio"]
+)
+def test_times_of_another_run_are_never_advised(metric: str) -> None:
+    healthy = [measurement(metric, 5.0, "case", Tier.DEVICE)]
+    for other in (50.0, 0.5):
+        faulty = [measurement(metric, other, "case", Tier.DEVICE)]
+        assert shifts_of(healthy, faulty, Noise()) == ()
 
-    assert shifts_of(healthy, slower, Noise()) == ()
+
+def test_the_shortest_load_of_several_is_advised_from_the_baseline() -> None:
+    healthy = [measurement("load_time", 5.0, "case", Tier.DEVICE)]
+
+    def advised(loads: float) -> str | None:
+        found = advise(
+            shifts_of(healthy, [measurement("load_time", loads, "case", Tier.DEVICE)], Noise())
+        )
+        return found and found.text
+
+    assert advised(15.0) == "<= baseline + 160 %"
+    assert advised(7.0) is None
 
 
 def test_what_was_not_timed_has_not_become_worse() -> None:
@@ -145,3 +168,33 @@ def test_what_was_not_timed_has_not_become_worse() -> None:
     untimed = [measurement("peak_memory", None, "case", Tier.DEVICE)]
 
     assert shifts_of(healthy, untimed, Noise()) == ()
+
+
+SHARPNESS = CustomMetric(name="sharpness", entry="m:f", unit="", direction="higher")
+
+
+def sharpness(value: float, drop: float) -> list[Measurement]:
+    return [
+        Measurement(tier=Tier.DEVICE, metric=name, subject="case", value=number, unit="")
+        for name, number in (("custom.sharpness", value), ("custom.sharpness_drop", drop))
+    ]
+
+
+def test_a_metric_of_the_specs_own_is_bounded_in_its_own_direction() -> None:
+    infos = infos_of(b.case(metrics=(SHARPNESS,)))
+    shifts = shifts_of(sharpness(0.9, 0.0), sharpness(0.6, 0.3), Noise(), infos)
+
+    # Not the difference: zero while healthy, it has no scale that noise could be granted on.
+    assert [shift.metric for shift in shifts] == ["custom.sharpness"]
+    found = advise(shifts)
+    assert found is not None
+    assert (found.key, found.text) == ("device.custom.sharpness", ">= baseline - 26 %")
+    assert not shifts_of(sharpness(0.9, 0.0), sharpness(1.2, -0.3), Noise(), infos)[0].worse_by > 0
+
+
+def test_a_difference_in_points_has_a_scale() -> None:
+    share = replace(SHARPNESS, unit="%", direction="lower")
+    infos = infos_of(b.case(metrics=(share,)))
+
+    assert has_scale(infos[Tier.DEVICE, "custom.sharpness_drop"])
+    assert least_band(infos[Tier.DEVICE, "custom.sharpness_drop"], 0.0) == 0.25

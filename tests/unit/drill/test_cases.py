@@ -10,6 +10,7 @@ import pytest
 
 from gate.core.case import Plan
 from gate.core.status import Tier
+from gate.core.task import CustomMetric
 from gate.core.tolerance import Op
 from gate.drill.cases import (
     FaultSelectError,
@@ -48,6 +49,17 @@ def test_cases_that_are_expected_to_fail_are_left_out_with_a_reason() -> None:
     assert [case.id for case in found.cases] == [b.case().id]
     assert [one.id for one in found.not_applicable] == ["x/y@z"]
     assert "expected to fail" in found.not_applicable[0].reason
+
+
+def test_metrics_of_the_specs_own_are_drilled_and_need_no_clock() -> None:
+    metric = CustomMetric(name="f1", entry="m:f", unit="%", direction="higher")
+    bound = b.tolerance(Tier.DEVICE, "custom.f1", Op.GE, 90.0)
+    case = b.case(bound, b.SPEEDUP, metrics=(metric,))
+    (found,) = drillable(Plan(cases=(case,)), samples=None).cases
+
+    assert found == case
+    assert mutated(found, FAULTS["scale_x1_05"], seed=0).run_case.metrics == (metric,)
+    assert untimed(found).tolerances == (bound,)
 
 
 @pytest.mark.parametrize(("given", "wanted", "left"), [(None, 10, 10), (5, 10, 5), (50, 10, 10)])

@@ -117,6 +117,32 @@ def test_what_stands_elsewhere_is_left_out_and_said() -> None:
     assert "form that is not edited here" in reasons[2]
 
 
+def test_metrics_of_the_specs_own_stand_one_mapping_deeper() -> None:
+    spec = """\
+metrics:
+  f1: {entry: "m:f", unit: "%", direction: higher}
+  loss: {entry: "m:g", direction: lower}
+tolerances:
+  device:
+    custom:    # ours
+      loss: "< 3"
+"""
+    found = proposal(Tier.DEVICE, "custom.f1", "", ">= baseline - 5 %")
+    edited = apply(spec, "s.yaml", [found, proposal(Tier.DEVICE, "custom.loss", "", "< 2")])
+
+    assert not edited.left_out
+    assert edited.text.endswith(
+        """\
+    custom:    # ours
+      f1: ">= baseline - 5 %"
+      loss: ["< 3", "< 2"]
+"""
+    )
+    nowhere = apply(SPEC, "s.yaml", [found])
+    assert nowhere.text == SPEC
+    assert "no tolerances.device.custom of its own" in nowhere.left_out[0][1]
+
+
 def test_the_diff_applies(tmp_path: Path) -> None:
     edited = apply(SPEC, "s.yaml", [proposal(Tier.LAYERS, "bias", "< 2 %", "< 1 %", 6)])
     (tmp_path / "s.yaml").write_text(SPEC)

@@ -10,15 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gate.core.status import Tier
+from gate.core.task import CustomMetric
 from gate.core.tolerance import Anchor, Op, SourcePosition, Tolerance
 from gate.core.verdict import Measurement
-from gate.drill.noise import Noise
+from gate.drill.noise import Noise, infos_of
 from gate.drill.tune import Evidence, additions, proposals
 from gate.metrics.catalogue import BY_NAME
 from gate.spec.grammar import parse_bound
 from tests.unit.judge import builders as b
 
-L, N = Tier.LAYERS, Tier.NUMERICAL
+L, N, D = Tier.LAYERS, Tier.NUMERICAL, Tier.DEVICE
 
 
 def values(tier: Tier, metric: str, **by_subject: float) -> tuple[Measurement, ...]:
@@ -207,3 +208,73 @@ def test_no_proposal_fails_a_healthy_repeat_within_its_band(
         assert caught == one.caught_after
         if not one.looser:
             assert one.caught_after >= one.caught_before
+
+
+F1 = CustomMetric(name="f1", entry="m:f", unit="%", direction="higher", aggregate="ratio")
+
+
+def own(name: str, value: float) -> tuple[Measurement, ...]:
+    return (Measurement(tier=D, metric=name, subject="case", value=value, unit="%"),)
+
+
+def test_metrics_of_the_specs_own_are_tuned_and_added_like_all_others() -> None:
+    infos = infos_of(b.case(metrics=(F1,)))
+    bound = parse_bound(">= 50 %", infos[D, "custom.f1"])
+    loose = Tolerance(
+        tier=D, metric="custom.f1", op=bound.op, anchor=bound.anchor, value=bound.value,
+        text=">= 50 %", where=SourcePosition(file="s.yaml", line=3, column=5),
+    )  # fmt: skip
+    healthy, faults = own("custom.f1", 90.0), {"broken": own("custom.f1", 60.0)}
+    slips = frozenset({"broken"})
+    demanding = b.case(loose, metrics=(F1,))
+    given = [evidence(loose, healthy, faults, case=demanding, uncaught=slips)]
+
+    (one,) = proposals(given)
+    assert (one.metric, one.caught_before, one.caught_after) == ("custom.f1", 0, 1)
+    assert 60.0 < parse_bound(one.new, infos[D, "custom.f1"]).value <= 85.5
+    assert not additions(given, [one])
+
+    silent = b.case(demand(L, "sqnr", ">= 10 dB"), metrics=(F1,))
+    (added,) = additions([evidence(loose, healthy, faults, case=silent, uncaught=slips)])
+    assert (added.metric, added.where, added.new) == ("custom.f1", None, ">= baseline - 27 %")
+
+
+def test_a_difference_in_a_unit_of_its_own_is_left_alone() -> None:
+    metric = CustomMetric(name="loss", entry="m:f", unit="", direction="lower")
+    tolerance = Tolerance(
+        tier=D, metric="custom.loss_drop", op=Op.LE, anchor=Anchor.ABSOLUTE, value=9.0, text="<= 9",
+        where=SourcePosition(file="s.yaml", line=3, column=5),
+    )  # fmt: skip
+    case = b.case(tolerance, metrics=(metric,))
+    healthy, faults = own("custom.loss_drop", 0.0), {"broken": own("custom.loss_drop", 5.0)}
+
+    assert not proposals([evidence(tolerance, healthy, faults, case=case)])
+
+
+def test_of_costs_only_what_is_steady_is_bounded_and_only_from_the_baseline() -> None:
+    def cost(**by_metric: float) -> tuple[Measurement, ...]:
+        return tuple(m for name, v in by_metric.items() for m in values(D, name, case=v))
+
+    healthy = cost(load_time=5.0, latency_p50=1.0, speedup=2.0, peak_memory=1e8)
+    slow = cost(load_time=15.0, latency_p50=3.0, speedup=0.7, peak_memory=1e8)
+    demands = (
+        demand(D, "load_time", "< 10000 ms", 3),
+        demand(D, "speedup", ">= 0.3 x", 4),
+        demand(D, "latency_p50", "<= baseline + 500 %", 5),
+        demand(D, "peak_memory", "<= 2000000000 B", 6),
+    )
+    large = cost(load_time=5.0, latency_p50=1.0, speedup=2.0, peak_memory=2e8)
+    given = [
+        evidence(
+            demands[0], healthy, {"slow_load": slow, "memory_held": large}, case=b.case(*demands),
+            uncaught=frozenset({"slow_load", "memory_held"}),
+        )
+    ]  # fmt: skip
+
+    assert not proposals(given)
+    added = additions(given)
+    assert {one.metric for one in added} == {"load_time", "peak_memory"}
+    for one in added:
+        bound = parse_bound(one.new, BY_NAME[D, one.metric])
+        assert bound.anchor is Anchor.BASELINE
+        assert bound.relative
