@@ -12,8 +12,9 @@ from gate import plugins
 Schema = dict[str, Any]
 
 FILE = "v1.json"
-NAME = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$"
-"""Of specs, models, quantizations and targets: safe in a case's id and as a file name."""
+NAME = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$"
+"""Of specs, models, quantizations and targets: safe in a case's id and as a file name, which three of them
+make together and which has at most 255 characters."""
 FACTS = "x-gate"
 """Key of what plans need to know about a plugin, beside its options; no word of JSON Schema."""
 _SAMPLES = ("samples", "skip", "seed")

@@ -38,7 +38,7 @@ _BESIDE: Schema = {
         "default": None,
         "description": "order in which to draw; null keeps the source's order",
     },
-    "threads": count("threads inside an operator", 1, 1),
+    "threads": {**count("threads inside an operator", 1, 1), "maximum": 1024},
     "dedicated": {
         "type": "boolean",
         "default": False,
@@ -58,7 +58,7 @@ def assemble(*, third_parties: bool = False) -> Schema:
         "name": {
             "type": "string",
             "pattern": NAME,
-            "title": "a name of letters, digits, '_', '.' and '-'",
+            "title": "a name of up to 64 letters, digits, '_', '.' and '-'",
         },
         **tolerance_definitions(),
         **decoding_definitions(),
