@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,6 +19,9 @@ from gate.models.weights import FILE_PROPERTIES, load_weights
 
 if TYPE_CHECKING:
     from torch import nn
+
+_DIGITS = re.compile(r"[-_]([0-9a-f]{8,})$")
+"""With which torchvision's file names end: the first ones of their SHA-256."""
 
 _WEIGHTS: Mapping[str, JsonValue] = {
     "type": "object",
@@ -118,10 +122,10 @@ def _download(name: str, weights: Mapping[str, JsonValue]) -> Mapping[str, JsonV
         )
     url = choices[wanted].url
     path = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
+    digits = _DIGITS.search(path.stem)
+    prefix = digits[1] if digits else None
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
-        # torchvision's file names end in the first digits of their SHA-256.
-        prefix = path.stem.rsplit("-", 1)[-1]
         try:
             torch.hub.download_url_to_file(url, str(path), prefix, progress=False)
         except (OSError, RuntimeError) as error:
@@ -133,5 +137,7 @@ def _download(name: str, weights: Mapping[str, JsonValue]) -> Mapping[str, JsonV
     return {
         "path": str(path),
         "format": "torch",
+        # The file may have been there before: put there by hand, or cut short.
+        **({"sha256_prefix": prefix} if prefix else {}),
         **({"sha256": weights["sha256"]} if "sha256" in weights else {}),
     }

@@ -106,6 +106,17 @@ def test_weights_that_the_network_does_not_give(
         load("torchvision", name="resnet18", weights={"enum": "DEFAULT"})
 
 
+def test_weights_that_were_fetched_before_are_those_of_the_network(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    kept = tmp_path / "hub" / "checkpoints" / "resnet18-f37072fd.pth"
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(b"cut short")
+    with pytest.raises(ModelError, match=r"demands one that begins with f37072fd"):
+        load("torchvision", name="resnet18", weights={"enum": "DEFAULT"})
+
+
 def test_an_entry_s_arguments_change_the_identity(project: Path) -> None:
     narrow = load("python", entry="own_models:net")
     wide = load("python", entry="own_models:net", kwargs={"width": 8})
