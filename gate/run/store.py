@@ -85,7 +85,7 @@ def use_run(directory: Path) -> Path:
             raise InfrastructureError(
                 f"{directory}: is neither empty nor an earlier run; name another folder"
             )
-        for old in ("results", "flips", "logs", "repro", "work"):
+        for old in ("results", "flips", "logs", "choices", "repro", "work"):
             if (directory / old).exists():
                 shutil.rmtree(directory / old)
     except OSError as error:

@@ -17,8 +17,10 @@ from gate.run.store import (
     RUNS_KEPT,
     RunStore,
     StoredRunError,
+    choice_path,
     create_run,
     read_run,
+    repro_path,
     result_path,
     use_run,
 )
@@ -95,7 +97,10 @@ def test_a_named_folder_is_used_again_but_a_foreign_one_is_not(case: Case, tmp_p
     store = RunStore(use_run(tmp_path / "out"), [case])
     store.save(CaseResult(case=case, failure=FAILURE))
     store.close()
-    assert not (use_run(tmp_path / "out") / "results").exists()
+    for path in (repro_path(tmp_path / "out", case.id), choice_path(tmp_path / "out", case.id)):
+        path.mkdir(parents=True)
+    left = sorted(path.name for path in use_run(tmp_path / "out").iterdir())
+    assert left == ["run.json", "run.lock"]
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("dear")
     with pytest.raises(InfrastructureError, match="neither empty nor an earlier run"):
