@@ -24,6 +24,7 @@ import yaml
 
 from gate.cli.main import COMMANDS, build_parser
 from gate.spec.load import load_specs
+from gate.spec.matrix import plan
 from tests.docs.blocks import ALL, PAGES, ROOT, Block
 from tests.docs.project import FRAGMENT_BASE, make
 
@@ -128,6 +129,16 @@ def understand(words: list[str]) -> None:
         )
     else:
         assert program in ("pytest", "git", "python"), words
+
+
+def test_the_item_that_the_page_on_pytest_names_exists() -> None:
+    page = (ROOT / "docs" / "how-to" / "pytest.md").read_text(encoding="utf-8")
+    found = re.search(r"`(specs/\S+\.yaml)::(\S+)::(\w+)`", page)
+    assert found
+    named = {
+        case.id.partition("/")[2]: case for case in plan(load_specs([str(ROOT / found[1])])).cases
+    }
+    assert found[3] in named[found[2]].tiers
 
 
 def test_every_command_has_an_example_somewhere() -> None:
