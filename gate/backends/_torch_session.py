@@ -13,11 +13,11 @@ from gate.backends._torch_left import left_behind, passed_through
 from gate.backends._torch_match import match_graphs
 from gate.backends._torch_observe import GraphObserver, HookObserver
 from gate.backends.base import BackendError
-from gate.core.layer import LayerRow
+from gate.core.layer import KeptFloat, LayerRow
 from gate.core.spec import InputSpec
 from gate.core.tensors import Array, TensorMap
 from gate.models.base import ModelError
-from gate.models.tensors import name_outputs
+from gate.models.tensors import example_inputs, name_outputs
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -160,6 +160,13 @@ class TorchSession:
     def packed_bytes(self) -> int | None:
         """See ``Session.packed_bytes`` and ``gate.backends._torch_describe.packed_bytes``."""
         return packed_bytes(self._module)
+
+    def kept_float(self) -> tuple[KeptFloat, ...]:
+        """See ``TellingSession.kept_float``; what nothing reads is told of models that can be traced."""
+        from gate.backends._torch_kept import kept
+
+        traced = isinstance(self._observer(example_inputs(self._inputs)), GraphObserver)
+        return kept(self._module, traceable=traced, reference=self._reference)
 
     @cached_property
     def _graph(self) -> GraphModule | None:

@@ -16,7 +16,7 @@ from gate.models.tensors import example_inputs
 from gate.quantize.base import QuantizeError
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
     from torch.fx import GraphModule
 
 PROGRAM_FILE = "model.pt2"
@@ -101,14 +101,31 @@ def open_program(path: Path) -> GraphModule:
     try:
         check_archive(path)
         with quiet_pt2e():
-            graph = program_graph(torch.export.load(path))
+            program = torch.export.load(path)
+            graph = program_graph(program)
     except ModelError as error:
         raise QuantizeError(str(error)) from error
     except Exception as error:  # a damaged or foreign archive fails in many ways
         raise QuantizeError(f"{path}: cannot be read ({type(error).__name__}: {error})") from error
     if not integer_weights(graph):
         raise QuantizeError(f"{path}: holds no quantized weight; quantize again")
+    _attach_unread(graph, program.state_dict)
     return graph
+
+
+def _attach_unread(graph: GraphModule, state: Mapping[str, Tensor]) -> None:
+    """Hold what the file holds and no call reads, which torch leaves out of the module: it is to be seen."""
+    from torch import nn
+
+    held = {name for name, _ in (*graph.named_parameters(), *graph.named_buffers())}
+    for name in state.keys() - held:
+        *path, attribute = name.split(".")
+        owner: nn.Module = graph
+        for part in path:
+            if not isinstance(getattr(owner, part, None), nn.Module):
+                owner.add_module(part, nn.Module())
+            owner = owner.get_submodule(part)
+        owner.register_buffer(attribute, state[name])
 
 
 def _drop_unread(graph: GraphModule) -> None:

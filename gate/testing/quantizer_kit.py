@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from gate import plugins
+from gate.backends.kept_float import TellingSession
 from gate.core.artifact import Artifact, Format
 from gate.core.canonical import JsonValue, canonical_json
 from gate.core.spec import TargetSpec
@@ -226,3 +227,14 @@ class QuantizerKit:
         assert bool(reduced) is self.quantizes
         assert bool(quantized) is (self.quantizes and self.integers)
         assert all(row.weight is not None and row.params_quantized > 0 for row in quantized)
+
+    def test_keeps_no_float_weight(
+        self, plugin: Any, model: LoadedModel, target: TargetSpec, tmp_path: Path
+    ) -> None:
+        """Neither beside its integers nor where nothing reads it; what is left in float is read."""
+        artifact = self.quantize(plugin, model, target, tmp_path / "out")
+        backend = plugins.load("backends", self.backend)
+        with backend.open_candidate(artifact, model=model, target=target) as session:
+            if not isinstance(session, TellingSession):
+                pytest.skip(f"{self.backend} does not tell which weights lie in float")
+            assert session.kept_float() == ()
