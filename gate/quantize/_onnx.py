@@ -1,4 +1,4 @@
-"""What both ONNX Runtime quantizers share: options, preparation, silence, and a look at the result."""
+"""What the quantizers of ONNX files share: options, preparation, silence, and a look at the result."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ COMMON_PROPERTIES: Mapping[str, JsonValue] = {
         "description": "Optimise the graph and infer shapes first.",
     },
 }
-"""JSON Schema properties of both methods."""
+"""JSON Schema properties of the dynamic and the static method."""
 
 # Operators that only a quantizer writes.
 _QUANTIZED_OPS = frozenset(
@@ -247,7 +247,7 @@ def finish(
             + (f", the options say {chosen}" if chosen else "")
             + "; constant weights and known element types are needed as well"
         )
-    return _artifact(parts, producer=producer, options=options)
+    return onnx_artifact(parts, producer=producer, options=options)
 
 
 def describe(path: Path, *, producer: str, options: Mapping[str, JsonValue]) -> Artifact:
@@ -256,7 +256,7 @@ def describe(path: Path, *, producer: str, options: Mapping[str, JsonValue]) -> 
     Raises:
         QuantizeError: it wrote nothing that can be used.
     """
-    return _artifact(_written(path), producer=producer, options=options)
+    return onnx_artifact(_written(path), producer=producer, options=options)
 
 
 def _written(path: Path) -> OnnxParts:
@@ -266,7 +266,8 @@ def _written(path: Path) -> OnnxParts:
         raise QuantizeError(f"the quantizer left no usable file: {error}") from error
 
 
-def _artifact(parts: OnnxParts, *, producer: str, options: Mapping[str, JsonValue]) -> Artifact:
+def onnx_artifact(parts: OnnxParts, *, producer: str, options: Mapping[str, JsonValue]) -> Artifact:
+    """Describe a candidate by what was found in its file."""
     return Artifact(
         format=Format.ONNX,
         path=parts.path,

@@ -1,21 +1,17 @@
-"""What the torch quantizers share: calibration, selection of modules, the written artifact."""
+"""What the torch quantizers share: calibration, selection of modules, words about them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gate.core.artifact import Artifact, Format
 from gate.core.canonical import JsonValue
 from gate.core.spec import InputSpec
 from gate.core.tensors import TensorMap
-from gate.models.hashing import files_sha256
 from gate.models.torch_packed import is_quantized_module
-from gate.quantize._torch_state import STATE_FILE, save_state
 from gate.quantize.base import CalibrationBatches, QuantizeError
-from gate.quantize.keep_float import choose, keep_float_schema, parse_keep_float
+from gate.quantize.keep_float import choose, keep_float_schema, parse_keep_float, told
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -86,6 +82,34 @@ def remembered_kept(module: nn.Module, options: Mapping[str, JsonValue]) -> list
     return list(found) if found is not None else kept_in_float(module, options["keep_float"])
 
 
+def chosen_modules(
+    module: nn.Module, options: Mapping[str, JsonValue], kept: Sequence[str], *, method: str
+) -> list[str]:
+    """Paths of the modules of the classes ``options["modules"]``, subclasses left out, that are not
+    kept in float.
+
+    Raises:
+        QuantizeError: there is none.
+    """
+    from torch import nn
+
+    kinds = tuple(getattr(nn, name) for name in options["modules"])
+    chosen = [
+        name
+        for name, part in module.named_modules()
+        if name
+        and type(part) in kinds
+        and not any(name == k or name.startswith(f"{k}.") for k in kept)
+    ]
+    if not chosen:
+        raise QuantizeError(
+            f"nothing to quantize: {method} was told to quantize {', '.join(options['modules'])}"
+            f"{' except ' + told(options['keep_float']) if kept else ''}; "
+            f"the model is made of {module_kinds(module)}"
+        )
+    return chosen
+
+
 def calibrate(
     module: nn.Module, batches: CalibrationBatches | None, inputs: Mapping[str, InputSpec]
 ) -> None:
@@ -150,17 +174,12 @@ def module_kinds(module: nn.Module) -> str:
     return ", ".join(sorted(leaves))
 
 
-def write_artifact(
-    module: nn.Module, *, producer: str, options: Mapping[str, JsonValue], out_dir: Path
-) -> Artifact:
-    """Save the state of a quantized module and describe the file."""
-    path = out_dir / STATE_FILE
-    save_state(module, path)
-    return Artifact(
-        format=Format.TORCH_QUANTIZED,
-        path=path,
-        sha256=files_sha256([path]),
-        size_bytes=path.stat().st_size,
-        producer=producer,
-        options=dict(options),
-    )
+def module_paths(module: nn.Module) -> tuple[str, ...]:
+    """Paths of all modules in a network."""
+    return tuple(name for name, _ in module.named_modules() if name)
+
+
+def made_of(module: nn.Module, options: Mapping[str, JsonValue]) -> str:
+    """What a float network is made of and what of it was to stay so, for messages."""
+    kept = told(options["keep_float"]) or "nothing"
+    return f"the model is made of {module_kinds(module)}, kept in float: {kept}"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from gate.core.canonical import JsonValue
-from gate.quantize._torch_train import TRAINING_PROPERTIES, Loop, loss_of
+from gate.quantize._torch_train import TRAINING_PROPERTIES, Loop, loss_of, settle_loop
 from gate.quantize.base import QuantizeError, with_defaults
 
 if TYPE_CHECKING:
@@ -42,13 +42,7 @@ def complete_training(
         QuantizeError: options that contradict one another.
     """
     complete = with_defaults(given, training_schema("", observers=observers))
-    if complete["optimizer"] == "sgd":
-        complete.setdefault("momentum", 0.9)
-    elif "momentum" in given:
-        raise QuantizeError(f"{key}: momentum is an option of sgd, not of {complete['optimizer']}")
-    complete.setdefault("freeze_batch_norm", complete["epochs"] // 2)
-    if observers:
-        complete.setdefault(_OBSERVERS, max(1, 2 * complete["epochs"] // 3))
+    settle_loop(complete, given, said=f"{key}: ", observers=observers)
     return complete
 
 

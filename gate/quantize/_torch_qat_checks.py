@@ -127,22 +127,13 @@ class Watch:
         return hook
 
 
-def hint(error: Exception) -> str:
-    """What an error of a user's training loop most likely means; empty where nothing is known."""
-    if "does not require grad" not in str(error):
-        return ""
-    return (
-        ". Integer weights have no gradient: was the model converted inside the training loop? "
-        "convert comes once, after the last epoch"
-    )
-
-
-def require_fake_quantizers(prepared: nn.Module, *, kinds: str, kept: str) -> None:
-    """Raises QuantizeError where no weight of a prepared module is fake-quantized."""
+def require_fake_quantizers(prepared: nn.Module, *, told_of: str) -> None:
+    """Raises QuantizeError, with ``told_of`` the float network, where no weight of a prepared module is
+    fake-quantized."""
     if not _weights(prepared):
         raise QuantizeError(
-            "nothing was quantized: torch found no layer that it can train for integer kernels; the model "
-            f"is made of {kinds}, kept in float: {kept or 'nothing'}"
+            "nothing was quantized: torch found no layer that it can train for integer kernels; "
+            f"{told_of}"
         )
 
 

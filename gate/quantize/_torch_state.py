@@ -9,6 +9,7 @@ that is set then.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 STATE_FILE = "model.pt"
-_VERSION = 1
+STATE_VERSION = 1
 _PACKED = "packed"
 _CONVOLUTIONS = {"Conv2dPackedParamsBase": "conv2d", "Conv3dPackedParamsBase": "conv3d"}
 """Kind of packed parameters -> operator; of functional calls, modules hold their weights as tensors."""
@@ -41,7 +42,7 @@ def save_state(module: nn.Module, path: Path) -> None:
         state[name] = (weight.to(torch.float16), bias)  # exact: packing rounded it to float16
     # Modules read older layouts of their state by the versions in the metadata.
     metadata = {name: dict(entry) for name, entry in getattr(original, "_metadata", {}).items()}
-    torch.save({"version": _VERSION, "state": state, "metadata": metadata}, path)
+    torch.save({"version": STATE_VERSION, "state": state, "metadata": metadata}, path)
 
 
 def load_state(module: nn.Module, path: Path) -> None:
@@ -52,28 +53,47 @@ def load_state(module: nn.Module, path: Path) -> None:
     """
     import torch
 
-    try:
-        with quiet_torch_ao():  # rebuilding a quantized tensor goes through a deprecated class
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged zip, pickle or tensor each raise their own
-        raise QuantizeError(f"{path}: cannot be read ({type(error).__name__}: {error})") from error
-    if not isinstance(content, dict) or content.get("version") != _VERSION:
-        raise QuantizeError(f"{path}: is no quantized state of this version; quantize again")
+    content = read_state(path)
     state: Any = OrderedDict((name, _packed(value)) for name, value in content["state"].items())
     state._metadata = content["metadata"]
     for name, (weight, bias) in _fp16_linears(state):
         state[name] = (weight.to(torch.float32), bias)
-    expected = set(module.state_dict())
-    if expected != set(state):
-        odd = sorted(expected ^ set(state))
-        raise QuantizeError(
-            f"{path}: does not fit the model: {len(odd)} entries differ, first {odd[0]}"
-        )
+    check_names(module.state_dict(), state, path)
     _set_graph_weights(module, state)
     try:
         module.load_state_dict(state, strict=True)
     except (RuntimeError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise QuantizeError(f"{path}: does not fit the model: {error}") from error
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """The content of a written state: ``state``, and ``metadata`` about it.
+
+    Raises:
+        QuantizeError: the file is damaged, or of another version.
+    """
+    import torch
+
+    try:
+        with quiet_torch_ao():  # rebuilding a quantized tensor goes through a deprecated class
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged zip, pickle or tensor each raise their own
+        raise QuantizeError(f"{path}: cannot be read ({type(error).__name__}: {error})") from error
+    if not isinstance(content, dict) or content.get("version") != STATE_VERSION:
+        raise QuantizeError(f"{path}: is no quantized state of this version; quantize again")
+    return content
+
+
+def check_names(ours: Collection[str], given: Collection[str], path: Path) -> None:
+    """Compare the entries of a network's state with those of a written one.
+
+    Raises:
+        QuantizeError: they differ.
+    """
+    if odd := sorted(set(ours) ^ set(given)):
+        raise QuantizeError(
+            f"{path}: does not fit the model: {len(odd)} entries differ, first {odd[0]}"
+        )
 
 
 def _set_graph_weights(module: nn.Module, state: dict[str, Any]) -> None:

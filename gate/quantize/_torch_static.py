@@ -1,24 +1,31 @@
-"""What the two static torch methods, FX and eager, share: options, completion, corrections in their place."""
+"""Base of the static torch methods, FX and eager: options, observation, corrections in their place."""
 
 from __future__ import annotations
 
 import copy
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, ClassVar
 
 from gate.core.canonical import JsonValue
-from gate.core.spec import Options, TargetSpec
-from gate.models.torch_runtime import ENGINES, engine_of, quiet_torch_ao
-from gate.quantize._torch_common import KEEP_FLOAT_SCHEMA
-from gate.quantize.base import QuantizeError, with_defaults
+from gate.core.spec import InputSpec, Options, TargetSpec
+from gate.models.torch_runtime import quiet_torch_ao
+from gate.quantize._torch_common import KEEP_FLOAT_SCHEMA, calibrate, computes_quantized, made_of
+from gate.quantize._torch_kernels import (
+    ACTIVATIONS_SCHEMA,
+    ENGINE_SCHEMA,
+    REDUCE_RANGE_SCHEMA,
+    for_kernels,
+)
+from gate.quantize._torch_method import TorchMethod, TorchWork
+from gate.quantize.base import QuantizeError
 
 if TYPE_CHECKING:
     from torch import nn
 
-EQUALIZE, ROUND, BIAS = "cross-layer-equalization", "adaround", "bias-correction"
+    from gate.models.base import LoadedModel
 
-# Without VNNI the 16-bit sums of fbgemm's kernels saturate at full range; x86 may dispatch to them.
-_REDUCES_RANGE = frozenset({"x86", "fbgemm"})
+EQUALIZE, ROUND, BIAS = "cross-layer-equalization", "adaround", "bias-correction"
 
 STATIC_PROPERTIES: Mapping[str, JsonValue] = {
     "observer": {
@@ -50,15 +57,8 @@ STATIC_PROPERTIES: Mapping[str, JsonValue] = {
         "default": "minmax",
         "description": "scale of a weight by its largest magnitude, or by the least squared error",
     },
-    "activations": {
-        "enum": ["quint8/affine", "quint8/symmetric"],
-        "default": "quint8/affine",
-        "description": "symmetric puts the zero point at 128",
-    },
-    "reduce_range": {
-        "type": "boolean",
-        "description": "affine activations in 7 bits; default true for engines x86 and fbgemm",
-    },
+    "activations": ACTIVATIONS_SCHEMA,
+    "reduce_range": REDUCE_RANGE_SCHEMA,
     "keep_float": KEEP_FLOAT_SCHEMA,
     "correct": {
         "type": "array",
@@ -74,43 +74,75 @@ STATIC_PROPERTIES: Mapping[str, JsonValue] = {
         "default": 500,
         "description": "steps of the learned rounding, a layer",
     },
-    "engine": {
-        "enum": list(ENGINES),
-        "description": "kernels to quantize for; default the target's engine",
-    },
+    "engine": ENGINE_SCHEMA,
 }
 """JSON Schema properties of both methods."""
 
 
-def completed(
-    options: Options, schema: Mapping[str, JsonValue], target: TargetSpec
-) -> dict[str, JsonValue]:
-    """The options with every default.
+class StaticMethod(TorchMethod):
+    """Observes ranges on the calibration samples between ``_prepared`` and ``_converted``."""
 
-    Raises:
-        QuantizeError: options that contradict one another.
-    """
-    complete = with_defaults(options, schema)
-    complete.setdefault("engine", engine_of(target.options))
-    symmetric = complete["activations"] == "quint8/symmetric"
-    complete.setdefault("reduce_range", complete["engine"] in _REDUCES_RANGE and not symmetric)
-    if symmetric and complete["reduce_range"]:
-        raise QuantizeError(
-            "torch cannot reduce the range of symmetric activations: drop reduce_range, or use "
-            "activations: quint8/affine"
+    needs_calibration = True
+    _nothing: ClassVar[str]
+    """What was missing where nothing was quantized, for messages."""
+
+    def _completed(self, options: Options, target: TargetSpec) -> dict[str, JsonValue]:
+        complete = for_kernels(options, self.options_schema, target)
+        if complete["weights"].endswith("/affine"):
+            if complete["engine"] == "onednn":
+                raise QuantizeError(
+                    "the engine onednn has no kernels for affine weights: use another engine, or "
+                    f"weights: {complete['weights'].removesuffix('/affine')}"
+                )
+            if complete["weight_observer"] == "mse":
+                raise QuantizeError("weight_observer: mse looks for symmetric scales; use minmax")
+        return complete
+
+    def _made(self, work: TorchWork) -> nn.Module:
+        module, options, inputs = work.model.module, work.options, work.model.spec.inputs
+        quantized = _convert_corrected(
+            self._prepared(_equalised(module, options, work.kept), options, work.kept, inputs),
+            observe=lambda prepared: calibrate(prepared, work.calibration, inputs),
+            convert=lambda prepared: self._converted(prepared, inputs),
+            options=options,
+            seed=work.seed,
         )
-    if complete["weights"].endswith("/affine"):
-        if complete["engine"] == "onednn":
+        if not computes_quantized(quantized):
             raise QuantizeError(
-                "the engine onednn has no kernels for affine weights: use another engine, or weights: "
-                f"{complete['weights'].removesuffix('/affine')}"
+                f"nothing was quantized: {self._nothing}; {made_of(module, options)}"
             )
-        if complete["weight_observer"] == "mse":
-            raise QuantizeError("weight_observer: mse looks for symmetric scales; use minmax")
-    return complete
+        return quantized
+
+    def _structure(
+        self, model: LoadedModel, options: Mapping[str, JsonValue], kept: Sequence[str]
+    ) -> nn.Module:
+        inputs = model.spec.inputs
+        return self._converted(self._prepared(model.module, options, kept, inputs), inputs)
+
+    @abstractmethod
+    def _prepared(
+        self,
+        module: nn.Module,
+        options: Mapping[str, JsonValue],
+        kept: Sequence[str],
+        inputs: Mapping[str, InputSpec],
+    ) -> nn.Module:
+        """A copy with observers.
+
+        Raises:
+            QuantizeError: torch cannot prepare the model.
+        """
+
+    @abstractmethod
+    def _converted(self, prepared: nn.Module, inputs: Mapping[str, InputSpec]) -> nn.Module:
+        """The integer network of a prepared one.
+
+        Raises:
+            QuantizeError: torch cannot convert the model.
+        """
 
 
-def equalised(
+def _equalised(
     module: nn.Module, options: Mapping[str, JsonValue], kept: Sequence[str]
 ) -> nn.Module:
     """An equalised copy of the float network where the options say so, else the network itself.
@@ -127,14 +159,14 @@ def equalised(
     return copied
 
 
-def convert_corrected(
+def _convert_corrected(
     prepared: nn.Module,
     *,
     observe: Callable[[nn.Module], None],
-    convert: Callable[[nn.Module], Any],
+    convert: Callable[[nn.Module], nn.Module],
     options: Mapping[str, JsonValue],
     seed: int,
-) -> Any:
+) -> nn.Module:
     """Observe, convert, and compensate the errors of the converted weights.
 
     Raises:

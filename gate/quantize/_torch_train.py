@@ -116,6 +116,33 @@ class TrainingSamples:
         return math.ceil(len(self) / size)
 
 
+def settle_loop(
+    complete: dict[str, JsonValue],
+    given: Mapping[str, JsonValue],
+    *,
+    said: str = "",
+    observers: bool = True,
+) -> None:
+    """Put the defaults into ``complete`` that go by other options.
+
+    Args:
+        complete: the loop's options, those with a default of their own among them.
+        given: those that the spec gives.
+        said: what stands before a message.
+        observers: whether there are any to freeze.
+
+    Raises:
+        QuantizeError: options that contradict one another.
+    """
+    if complete["optimizer"] == "sgd":
+        complete.setdefault("momentum", 0.9)
+    elif "momentum" in given:
+        raise QuantizeError(f"{said}momentum is an option of sgd, not of {complete['optimizer']}")
+    complete.setdefault("freeze_batch_norm", complete["epochs"] // 2)
+    if observers:
+        complete.setdefault("freeze_observers", max(1, 2 * complete["epochs"] // 3))
+
+
 def training_samples(
     batches: CalibrationBatches | None, inputs: Mapping[str, InputSpec], *, seed: int
 ) -> TrainingSamples:

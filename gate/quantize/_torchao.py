@@ -1,4 +1,4 @@
-"""What the torchao methods share: the choice of modules, and a state that holds plain tensors alone.
+"""Base of the torchao methods, whose state holds plain tensors alone.
 
 torchao swaps a module's weight for a tensor of a class of its own. ``torch.save`` would pickle that
 class; the file written here holds the plain tensors inside it, each under the parameter's name and its
@@ -15,19 +15,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gate.core.artifact import Artifact, Format
-from gate.core.canonical import JsonValue
-from gate.models.hashing import files_sha256
 from gate.models.torch_runtime import torch_unavailable
 from gate.models.torchao_weights import inner_tensors, is_torchao
+from gate.quantize._torch_method import TorchMethod
+from gate.quantize._torch_state import STATE_VERSION, check_names, read_state
 from gate.quantize.base import QuantizeError
-from gate.quantize.keep_float import told
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
-
-STATE_FILE = "model.pt"
-_VERSION = 1
 
 
 def torchao_unavailable() -> str | None:
@@ -42,35 +37,6 @@ def torchao_unavailable() -> str | None:
 def torchao_versions() -> Mapping[str, str]:
     """torch and torchao decide the result."""
     return {"torch": version("torch"), "torchao": version("torchao")}
-
-
-def chosen_modules(
-    module: nn.Module, options: Mapping[str, JsonValue], kept: Sequence[str], *, method: str
-) -> list[str]:
-    """Paths of the modules of the classes ``options["modules"]`` that are not kept in float.
-
-    Raises:
-        QuantizeError: there is none.
-    """
-    from torch import nn
-
-    from gate.quantize._torch_common import module_kinds
-
-    kinds = tuple(getattr(nn, name) for name in options["modules"])
-    chosen = [
-        name
-        for name, part in module.named_modules()
-        if name
-        and type(part) in kinds
-        and not any(name == k or name.startswith(f"{k}.") for k in kept)
-    ]
-    if not chosen:
-        raise QuantizeError(
-            f"nothing to quantize: {method} was told to quantize {', '.join(options['modules'])}"
-            f"{' except ' + told(options['keep_float']) if kept else ''}; "
-            f"the model is made of {module_kinds(module)}"
-        )
-    return chosen
 
 
 def swapped(
@@ -100,52 +66,38 @@ def swapped(
     return made.eval()
 
 
-def write_state(
-    module: nn.Module, *, producer: str, options: Mapping[str, JsonValue], out_dir: Path
-) -> Artifact:
-    """Save the state of a network with torchao weights and describe the file."""
-    import torch
+class TorchaoMethod(TorchMethod):
+    """A method of torchao; it says how the network is quantized (``_structure``) and nothing else."""
 
-    path = out_dir / STATE_FILE
-    # Clones stand alone in their storages: a view would write the tensor it is a view of.
-    state = {name: value.detach().clone() for name, value in _plain_tensors(module)}
-    torch.save({"version": _VERSION, "state": state, "metadata": {}}, path)
-    return Artifact(
-        format=Format.TORCH_QUANTIZED,
-        path=path,
-        sha256=files_sha256([path]),
-        size_bytes=path.stat().st_size,
-        producer=producer,
-        options=dict(options),
-    )
+    def unavailable(self) -> str | None:
+        """Why torchao is not here, or None."""
+        return torchao_unavailable()
 
+    def versions(self) -> Mapping[str, str]:
+        """See ``Quantizer.versions``."""
+        return torchao_versions()
 
-def read_state(module: nn.Module, path: Path) -> None:
-    """Put a written state into a network of the same structure, strictly.
+    def _save(self, module: nn.Module, path: Path) -> None:
+        import torch
 
-    Raises:
-        QuantizeError: the file is damaged, or of another structure or version.
-    """
-    import torch
+        # Clones stand alone in their storages: a view would write the tensor it is a view of.
+        state = {name: value.detach().clone() for name, value in _plain_tensors(module)}
+        torch.save({"version": STATE_VERSION, "state": state, "metadata": {}}, path)
 
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged zip, pickle or tensor each raise their own
-        raise QuantizeError(f"{path}: cannot be read ({type(error).__name__}: {error})") from error
-    if not isinstance(content, dict) or content.get("version") != _VERSION:
-        raise QuantizeError(f"{path}: is no quantized state of this version; quantize again")
-    state: dict[str, Tensor] = content["state"]
-    ours = dict(_plain_tensors(module))
-    if odd := sorted(set(ours) ^ set(state)):
-        raise QuantizeError(
-            f"{path}: does not fit the model: {len(odd)} entries differ, first {odd[0]}"
-        )
-    with torch.no_grad():
-        for name, value in ours.items():
-            given = state[name]
-            if (given.shape, given.dtype) != (value.shape, value.dtype):
-                raise QuantizeError(f"{path}: does not fit the model: '{name}' has another shape")
-            value.copy_(given)
+    def _load(self, module: nn.Module, path: Path) -> None:
+        import torch
+
+        state: dict[str, Tensor] = read_state(path)["state"]
+        ours = dict(_plain_tensors(module))
+        check_names(ours, state, path)
+        with torch.no_grad():
+            for name, value in ours.items():
+                given = state[name]
+                if (given.shape, given.dtype) != (value.shape, value.dtype):
+                    raise QuantizeError(
+                        f"{path}: does not fit the model: '{name}' has another shape"
+                    )
+                value.copy_(given)
 
 
 def _plain_tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:

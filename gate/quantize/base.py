@@ -10,6 +10,7 @@ from gate.core.artifact import Artifact, Format
 from gate.core.canonical import JsonValue
 from gate.core.spec import Options, TargetSpec
 from gate.core.tensors import Array, TensorMap
+from gate.models.hashing import files_sha256
 
 if TYPE_CHECKING:
     from gate.data.base import Batch, Truth
@@ -55,6 +56,20 @@ def with_defaults(options: Options, schema: Mapping[str, JsonValue]) -> dict[str
         name: entry["default"] for name, entry in schema["properties"].items() if "default" in entry
     }
     return {**defaults, **options}
+
+
+def file_artifact(
+    path: Path, *, kind: Format, producer: str, options: Mapping[str, JsonValue]
+) -> Artifact:
+    """Describe a candidate that is the one file ``path``."""
+    return Artifact(
+        format=kind,
+        path=path,
+        sha256=files_sha256([path]),
+        size_bytes=path.stat().st_size,
+        producer=producer,
+        options=dict(options),
+    )
 
 
 class Quantizer(Protocol):

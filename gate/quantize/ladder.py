@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
-from gate.core.artifact import Artifact, Format
 from gate.core.canonical import JsonValue
-from gate.core.spec import Options, QuantizationSpec, TargetSpec
-from gate.quantize.base import CalibrationBatches, QuantizeError
-from gate.spec.choosing import NESTED_FORMAT, reads_calibration
-
-if TYPE_CHECKING:
-    from gate.models.base import LoadedModel
+from gate.quantize._choosing import ChoosingMethod
+from gate.spec.choosing import NESTED_FORMAT
 
 
-class Ladder:
+class Ladder(ChoosingMethod):
     """Rungs are tried in order by ``gate.run.choose``, which knows the tolerances; what makes the
     candidate in the end is the quantizer of the chosen rung, and the file names that as its producer."""
 
-    name: ClassVar[str] = "ladder"
-    accepts: ClassVar[frozenset[Format]] = frozenset(Format)
-    produces: ClassVar[Format | None] = None
-    needs_calibration: ClassVar[bool] = False
+    name = "ladder"
     options_schema: ClassVar[Mapping[str, JsonValue]] = {
         "type": "object",
         "additionalProperties": False,
@@ -43,33 +34,4 @@ class Ladder:
             },
         },
     }
-
-    def unavailable(self) -> str | None:
-        """Nothing is needed; a rung that cannot work here is passed over, and said."""
-        return None
-
-    def calibrates(self, options: Options) -> bool:
-        """Whether a rung needs calibration samples, or they are what rungs are judged on."""
-        given = QuantizationSpec(name=self.name, method=self.name, options=options)
-        return options.get("on") == "calibration" or reads_calibration(given)
-
-    def versions(self) -> Mapping[str, str]:
-        """Nothing takes part but the quantizers of the rungs."""
-        return {}
-
-    def quantize(
-        self,
-        model: LoadedModel,  # noqa: ARG002 - a rung's own quantizer makes the candidate
-        calibration: CalibrationBatches | None,  # noqa: ARG002 - as above
-        *,
-        options: Options,  # noqa: ARG002 - as above
-        target: TargetSpec,  # noqa: ARG002 - as above
-        seed: int,  # noqa: ARG002 - as above
-        out_dir: Path,  # noqa: ARG002 - as above
-    ) -> Artifact:
-        """Refuse: without the tolerances of a case there is nothing to choose by.
-
-        Raises:
-            QuantizeError: always.
-        """
-        raise QuantizeError("a ladder chooses by the tolerances of a case: use it in a spec")
+    _refusal = "a ladder chooses by the tolerances of a case: use it in a spec"

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
-from gate.core.artifact import Artifact, Format
+from gate.core.artifact import Artifact
 from gate.core.canonical import JsonValue
-from gate.core.spec import Options, TargetSpec
 from gate.quantize import _onnx
-from gate.quantize.base import CalibrationBatches, QuantizeError, with_defaults
-
-if TYPE_CHECKING:
-    from gate.models.base import LoadedModel
+from gate.quantize._onnx_method import OnnxMethod, OnnxWork
+from gate.quantize.base import QuantizeError
 
 _LARGEST = 65504.0
 """The largest number of float16."""
 
 
-class OnnxRuntimeFp16:
+class OnnxRuntimeFp16(OnnxMethod):
     """``onnxruntime.transformers.float16.convert_float_to_float16``: weights and arithmetic in float16,
     inputs and outputs of the model in float32.
 
@@ -27,10 +23,7 @@ class OnnxRuntimeFp16:
     is half as large and no faster.
     """
 
-    name: ClassVar[str] = "onnxruntime-fp16"
-    accepts: ClassVar[frozenset[Format]] = frozenset({Format.ONNX})
-    produces: ClassVar[Format | None] = Format.ONNX
-    needs_calibration: ClassVar[bool] = False
+    name = "onnxruntime-fp16"
     options_schema: ClassVar[Mapping[str, JsonValue]] = {
         "type": "object",
         "additionalProperties": False,
@@ -47,59 +40,22 @@ class OnnxRuntimeFp16:
         },
     }
 
-    def unavailable(self) -> str | None:
-        """Why this quantizer cannot work here and how to get it."""
-        return _onnx.unavailable()
-
-    def versions(self) -> Mapping[str, str]:
-        """See ``Quantizer.versions``."""
-        return _onnx.versions()
-
-    def quantize(
-        self,
-        model: LoadedModel,
-        calibration: CalibrationBatches | None,
-        *,
-        options: Options,
-        target: TargetSpec,  # noqa: ARG002 - the file is the same for every target
-        seed: int,  # noqa: ARG002 - nothing is drawn
-        out_dir: Path,
-    ) -> Artifact:
-        """See ``Quantizer.quantize``."""
+    def _made(self, work: OnnxWork) -> Artifact:
         import onnx
 
-        chosen = with_defaults(options, self.options_schema)
-        with _onnx.workspace() as folder:
-            prepared = _onnx.prepare(model, preprocess=chosen["preprocess"], folder=folder)
-            excluded = _onnx.excluded_nodes(prepared, chosen["keep_float"], model, calibration)
-            proto = onnx.load_model(str(prepared))
-            kept = _kept_ops(proto, chosen["keep_ops"])
-            _refuse_large(proto, excluded, kept)
-            with _onnx.quiet("ONNX Runtime's conversion to float16"):
-                proto = _converted(proto, excluded, kept)
-            _tidy(proto)
-            written = out_dir / "model.onnx"
-            onnx.save_model(proto, str(written))
-            if not _half_weights(proto):
-                raise QuantizeError(
-                    "nothing was quantized: no weight is in float16; the options keep"
-                    f" {', '.join([*chosen['keep_ops'], *excluded]) or 'nothing'} in float32"
-                )
-            return _onnx.describe(written, producer=self.name, options=chosen)
-
-    def keepable(self, model: LoadedModel, options: Options) -> tuple[str, ...]:
-        """Names that ``keep_float`` selects among: the nodes of the pre-processed model.
-
-        Raises:
-            QuantizeError: the model cannot be prepared.
-        """
-        import onnx
-
-        chosen = with_defaults(options, self.options_schema)
-        with _onnx.workspace() as folder:
-            prepared = _onnx.prepare(model, preprocess=chosen["preprocess"], folder=folder)
-            graph = onnx.load_model(str(prepared), load_external_data=False).graph
-        return tuple(node.name for node in graph.node)
+        proto, named = onnx.load_model(str(work.prepared)), work.options["keep_ops"]
+        kept = _kept_ops(proto, named)
+        _refuse_large(proto, work.kept, kept)
+        with _onnx.quiet("ONNX Runtime's conversion to float16"):
+            proto = _converted(proto, work.kept, kept)
+        _tidy(proto)
+        onnx.save_model(proto, str(work.written))
+        if not _half_weights(proto):
+            raise QuantizeError(
+                "nothing was quantized: no weight is in float16; the options keep"
+                f" {', '.join([*named, *work.kept]) or 'nothing'} in float32"
+            )
+        return _onnx.describe(work.written, producer=self.name, options=work.options)
 
 
 def _kept_ops(proto: Any, named: Collection[str]) -> list[str]:

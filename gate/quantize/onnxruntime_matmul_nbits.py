@@ -2,36 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
-from gate.core.artifact import Artifact, Format
+from gate.core.artifact import Artifact
 from gate.core.canonical import JsonValue
-from gate.core.spec import Options, TargetSpec
+from gate.core.spec import Options
 from gate.quantize import _onnx
-from gate.quantize.base import CalibrationBatches, QuantizeError, with_defaults
-
-if TYPE_CHECKING:
-    from gate.models.base import LoadedModel
+from gate.quantize._onnx_method import OnnxMethod, OnnxWork
+from gate.quantize.base import QuantizeError
 
 _LIBRARY = "quantization/matmul_nbits_quantizer.py"
 _PRODUCT = "_MatMul"
 """What the library appends to the name of a Gemm that it writes as a product and an addition."""
 
 
-class OnnxRuntimeMatMulNBits:
+class OnnxRuntimeMatMulNBits(OnnxMethod):
     """``MatMulNBitsQuantizer`` on the pre-processed model, each Gemm written as a product and an addition.
 
     Constant right operands alone are quantized; activations stay in floating point, or are taken to int8
     inside of the kernel (``accuracy_level: 4``).
     """
 
-    name: ClassVar[str] = "onnxruntime-matmul-nbits"
-    accepts: ClassVar[frozenset[Format]] = frozenset({Format.ONNX})
-    produces: ClassVar[Format | None] = Format.ONNX
-    needs_calibration: ClassVar[bool] = False
+    name = "onnxruntime-matmul-nbits"
     options_schema: ClassVar[Mapping[str, JsonValue]] = {
         "type": "object",
         "additionalProperties": False,
@@ -71,7 +66,7 @@ class OnnxRuntimeMatMulNBits:
 
     def unavailable(self) -> str | None:
         """Why this quantizer cannot work here and how to get it."""
-        missing = _onnx.unavailable()
+        missing = super().unavailable()
         if missing is not None:
             return missing
         if find_spec("onnx_ir") is None:
@@ -82,57 +77,28 @@ class OnnxRuntimeMatMulNBits:
             return "this onnxruntime has no MatMulNBitsQuantizer: pip install 'onnxruntime>=1.22'"
         return None
 
-    def versions(self) -> Mapping[str, str]:
-        """See ``Quantizer.versions``."""
-        return _onnx.versions()
+    def _completed(self, options: Options) -> dict[str, JsonValue]:
+        complete = super()._completed(options)
+        _refuse(complete)
+        return complete
 
-    def quantize(
-        self,
-        model: LoadedModel,
-        calibration: CalibrationBatches | None,
-        *,
-        options: Options,
-        target: TargetSpec,  # noqa: ARG002 - the file is the same for every target
-        seed: int,  # noqa: ARG002 - nothing is drawn
-        out_dir: Path,
-    ) -> Artifact:
-        """See ``Quantizer.quantize``."""
-        chosen = with_defaults(options, self.options_schema)
-        _refuse(chosen)
-        with _onnx.workspace() as folder:
-            prepared = _onnx.prepare(model, preprocess=chosen["preprocess"], folder=folder)
-            excluded = _onnx.excluded_nodes(prepared, chosen["keep_float"], model, calibration)
-            written = out_dir / "model.onnx"
-            refused: QuantizeError | None = None
-            try:
-                with _onnx.quiet("ONNX Runtime's MatMulNBits quantization"):
-                    _write(prepared, written, chosen, excluded)
-            except QuantizeError as error:
-                refused = error
-                if not written.is_file():
-                    raise
-            # The library passes over what it cannot do and says so in its log: the file tells the rest.
-            try:
-                artifact = _onnx.finish(written, prepared, producer=self.name, options=chosen)
-            except QuantizeError as error:
-                raise QuantizeError(f"{error}; {refused}" if refused else str(error)) from error
-            if refused is not None:
-                raise refused
-            return artifact
-
-    def keepable(self, model: LoadedModel, options: Options) -> tuple[str, ...]:
-        """Names that ``keep_float`` selects among: the nodes of the pre-processed model.
-
-        Raises:
-            QuantizeError: the model cannot be prepared.
-        """
-        import onnx
-
-        chosen = with_defaults(options, self.options_schema)
-        with _onnx.workspace() as folder:
-            prepared = _onnx.prepare(model, preprocess=chosen["preprocess"], folder=folder)
-            graph = onnx.load_model(str(prepared), load_external_data=False).graph
-        return tuple(node.name for node in graph.node)
+    def _made(self, work: OnnxWork) -> Artifact:
+        refused: QuantizeError | None = None
+        try:
+            with _onnx.quiet("ONNX Runtime's MatMulNBits quantization"):
+                _write(work)
+        except QuantizeError as error:
+            refused = error
+            if not work.written.is_file():
+                raise
+        # The library passes over what it cannot do and says so in its log: the file tells the rest.
+        try:
+            artifact = self._finished(work)
+        except QuantizeError as error:
+            raise QuantizeError(f"{error}; {refused}" if refused else str(error)) from error
+        if refused is not None:
+            raise refused
+        return artifact
 
 
 def _refuse(chosen: Mapping[str, JsonValue]) -> None:
@@ -153,9 +119,7 @@ def _refuse(chosen: Mapping[str, JsonValue]) -> None:
         raise QuantizeError("algorithm: hqq needs torch: pip install 'quantgate[torch]'")
 
 
-def _write(
-    prepared: Path, written: Path, chosen: Mapping[str, JsonValue], excluded: Sequence[str]
-) -> None:
+def _write(work: OnnxWork) -> None:
     import onnx
     from onnxruntime.quantization.matmul_nbits_quantizer import (
         HQQWeightOnlyQuantConfig,
@@ -164,20 +128,21 @@ def _write(
     )
     from onnxruntime.quantization.onnx_model import ONNXModel
 
-    model = ONNXModel(onnx.load_model(str(prepared)))
+    model = ONNXModel(onnx.load_model(str(work.prepared)))
     del model.model.graph.value_info[:]  # of weights that are about to change their type
     model.replace_gemm_with_matmul()
-    bits, size = chosen["bits"], chosen["block_size"]
-    hqq = chosen["algorithm"] == "hqq"
+    options = work.options
+    bits, size = options["bits"], options["block_size"]
+    hqq = options["algorithm"] == "hqq"
     quantizer = MatMulNBitsQuantizer(
         model.model,
         bits=bits,
         block_size=size,
-        is_symmetric=chosen["symmetric"],
-        accuracy_level=chosen["accuracy_level"],
-        quant_format=getattr(QuantFormat, chosen["format"]),
+        is_symmetric=options["symmetric"],
+        accuracy_level=options["accuracy_level"],
+        quant_format=getattr(QuantFormat, options["format"]),
         algo_config=HQQWeightOnlyQuantConfig(bits=bits, block_size=size) if hqq else None,
-        nodes_to_exclude=[*excluded, *(f"{name}{_PRODUCT}" for name in excluded)],
+        nodes_to_exclude=[*work.kept, *(f"{name}{_PRODUCT}" for name in work.kept)],
     )
     quantizer.process()
-    quantizer.model.save_model_to_file(str(written))
+    quantizer.model.save_model_to_file(str(work.written))

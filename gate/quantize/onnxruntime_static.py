@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from gate.core.artifact import Artifact, Format
+from gate.core.artifact import Artifact
 from gate.core.canonical import JsonValue
-from gate.core.spec import Options, TargetSpec
+from gate.core.spec import Options
 from gate.quantize import _onnx
+from gate.quantize._onnx_method import OnnxMethod, OnnxWork
 from gate.quantize._onnx_untouched import check_op_types
-from gate.quantize.base import CalibrationBatches, QuantizeError, with_defaults
+from gate.quantize.base import QuantizeError
 
 if TYPE_CHECKING:
     from gate.models.base import LoadedModel
@@ -20,13 +21,11 @@ _SIXTEEN_BITS = frozenset({"int16", "uint16"})
 _METHODS = {"minmax": "MinMax", "entropy": "Entropy", "percentile": "Percentile"}
 
 
-class OnnxRuntimeStatic:
+class OnnxRuntimeStatic(OnnxMethod):
     """``onnxruntime.quantization.quantize_static`` on the pre-processed model."""
 
-    name: ClassVar[str] = "onnxruntime-static"
-    accepts: ClassVar[frozenset[Format]] = frozenset({Format.ONNX})
-    produces: ClassVar[Format | None] = Format.ONNX
-    needs_calibration: ClassVar[bool] = True
+    name = "onnxruntime-static"
+    needs_calibration = True
     options_schema: ClassVar[Mapping[str, JsonValue]] = {
         "type": "object",
         "additionalProperties": False,
@@ -78,83 +77,44 @@ class OnnxRuntimeStatic:
         """Folder in which the prepared model and the calibrated ranges are kept, for a search that
         quantizes one model again and again with other layers in float; None keeps nothing."""
 
-    def unavailable(self) -> str | None:
-        """Why this quantizer cannot work here and how to get it."""
-        return _onnx.unavailable()
+    def _completed(self, options: Options) -> dict[str, JsonValue]:
+        complete = super()._completed(options)
+        activations = complete["activations"]
+        if activations in ("int8", "int16") and complete["weights"].startswith("uint8"):
+            raise QuantizeError(
+                f"{activations} activations with uint8 weights: no kernel exists for this"
+            )
+        if activations in _SIXTEEN_BITS and complete["format"] != "QDQ":
+            raise QuantizeError(
+                f"{activations} activations: no {complete['format']} kernel has them; use format: QDQ"
+            )
+        return complete
 
-    def versions(self) -> Mapping[str, str]:
-        """See ``Quantizer.versions``."""
-        return _onnx.versions()
-
-    def quantize(
-        self,
-        model: LoadedModel,
-        calibration: CalibrationBatches | None,
-        *,
-        options: Options,
-        target: TargetSpec,  # noqa: ARG002 - the file is the same for every target
-        seed: int,  # noqa: ARG002 - nothing is drawn
-        out_dir: Path,
-    ) -> Artifact:
-        """See ``Quantizer.quantize``."""
+    def _made(self, work: OnnxWork) -> Artifact:
         from onnxruntime.quantization import quantize_static
 
-        chosen = with_defaults(options, self.options_schema)
-        if chosen["activations"] in ("int8", "int16") and str(chosen["weights"]).startswith(
-            "uint8"
-        ):
-            raise QuantizeError(
-                f"{chosen['activations']} activations with uint8 weights: no kernel exists for this"
+        ranges = self._ranges()
+        known = any(path.is_file() for path in ranges.values())
+        reader = None if known else _reader(work)
+        with _onnx.quiet("ONNX Runtime's static quantization"):
+            quantize_static(
+                str(work.prepared),
+                str(work.written),
+                reader,
+                nodes_to_exclude=work.kept,
+                **ranges,
+                **_arguments(work.options),
             )
-        if chosen["activations"] in _SIXTEEN_BITS and chosen["format"] != "QDQ":
-            raise QuantizeError(
-                f"{chosen['activations']} activations: no {chosen['format']} kernel has them; use "
-                "format: QDQ"
-            )
-        if calibration is None:
-            raise QuantizeError("static quantization needs calibration samples; there is none")
-        with _onnx.workspace() as folder:
-            prepared = self._prepared(model, chosen, folder)
-            excluded = _onnx.excluded_nodes(prepared, chosen["keep_float"], model, calibration)
-            ranges = self._ranges()
-            known = any(path.is_file() for path in ranges.values())
-            reader = None if known else _reader(model, prepared, calibration)
-            written = out_dir / "model.onnx"
-            with _onnx.quiet("ONNX Runtime's static quantization"):
-                quantize_static(
-                    str(prepared),
-                    str(written),
-                    reader,
-                    nodes_to_exclude=excluded,
-                    **ranges,
-                    **_arguments(chosen),
-                )
-            artifact = _onnx.finish(written, prepared, producer=self.name, options=chosen)
-            op_types = chosen.get("op_types")
-            check_op_types(written, prepared, op_types, excluded=excluded)
-            return artifact
+        artifact = self._finished(work)
+        op_types = work.options.get("op_types")
+        check_op_types(work.written, work.prepared, op_types, excluded=work.kept)
+        return artifact
 
-    def keepable(self, model: LoadedModel, options: Options) -> tuple[str, ...]:
-        """Names that ``keep_float`` selects among: the nodes of the pre-processed model.
-
-        Raises:
-            QuantizeError: the model cannot be prepared.
-        """
-        import onnx
-
-        chosen = with_defaults(options, self.options_schema)
-        with _onnx.workspace() as folder:
-            prepared = self._prepared(model, chosen, folder)
-            graph = onnx.load_model(str(prepared), load_external_data=False).graph
-        return tuple(node.name for node in graph.node)
-
-    def _prepared(self, model: LoadedModel, chosen: Mapping[str, JsonValue], folder: Path) -> Path:
+    def _prepared(self, model: LoadedModel, options: Mapping[str, JsonValue], folder: Path) -> Path:
         if self.workbench is None:
-            return _onnx.prepare(model, preprocess=chosen["preprocess"], folder=folder)
+            return super()._prepared(model, options, folder)
         kept = self.workbench / "float.onnx"
-        if not kept.is_file():
-            return _onnx.prepare(model, preprocess=chosen["preprocess"], folder=self.workbench)
-        return kept
+        return kept if kept.is_file() else super()._prepared(model, options, self.workbench)
 
     def _ranges(self) -> dict[str, Path]:
         """Argument that keeps the ranges, where this version of the library has it."""
@@ -169,17 +129,17 @@ class OnnxRuntimeStatic:
         return {"calibration_cache_path": self.workbench / "ranges.json"}
 
 
-def _reader(model: LoadedModel, prepared: Path, calibration: CalibrationBatches) -> Any:
+def _reader(work: OnnxWork) -> Any:
     import onnx
 
     from gate.quantize._onnx_calibration import BatchReader
 
-    graph = onnx.load_model(str(prepared), load_external_data=False).graph
+    graph = onnx.load_model(str(work.prepared), load_external_data=False).graph
     constants = {tensor.name for tensor in graph.initializer}
     return BatchReader(
-        calibration,
+        work.calibration,
         frozenset(value.name for value in graph.input if value.name not in constants),
-        _onnx.input_transforms(model),
+        _onnx.input_transforms(work.model),
     )
 
 

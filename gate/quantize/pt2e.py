@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from gate.core.artifact import Artifact, Format
 from gate.core.canonical import JsonValue
 from gate.core.spec import Options, TargetSpec
-from gate.models.hashing import files_sha256
 from gate.models.loading import seeded
 from gate.models.torch_runtime import engine_of, torch_settings
 from gate.quantize._pt2e_program import (
@@ -34,11 +33,12 @@ from gate.quantize._pt2e_program import (
 from gate.quantize._torch_common import (
     KEEP_FLOAT_SCHEMA,
     calibrate,
+    module_paths,
     resolve_kept,
 )
 from gate.quantize._torch_finetune import complete_training, fine_tune, training_schema
 from gate.quantize._torchao import torchao_unavailable, torchao_versions
-from gate.quantize.base import CalibrationBatches, QuantizeError, with_defaults
+from gate.quantize.base import CalibrationBatches, QuantizeError, file_artifact, with_defaults
 
 if TYPE_CHECKING:
     from torch.fx import GraphModule
@@ -130,20 +130,15 @@ class Pt2e:
             if not integer_weights(converted):
                 raise QuantizeError(_nothing(converted, kept))
             save_program(converted, model.spec.inputs, path)
-        return Artifact(
-            format=Format.TORCH_QUANTIZED,
-            path=path,
-            sha256=files_sha256([path]),
-            size_bytes=path.stat().st_size,
-            producer=self.name,
-            options=complete,
+        return file_artifact(
+            path, kind=Format.TORCH_QUANTIZED, producer=self.name, options=complete
         )
 
     def keepable(self, model: LoadedModel, options: Options) -> tuple[str, ...]:  # noqa: ARG002
         """Names that ``keep_float`` selects among: the paths of the modules; none of a program."""
         if model.format is not Format.TORCH_MODULE:
             return ()
-        return tuple(name for name, _ in model.module.named_modules() if name)
+        return module_paths(model.module)
 
     def restore(self, model: LoadedModel, artifact: Artifact, *, target: TargetSpec) -> Any:
         """The converted program, which stands alone; see ``RestoringQuantizer.restore``."""

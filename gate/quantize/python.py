@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import copy
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, ClassVar
@@ -26,7 +26,8 @@ from gate.models.base import LoadedModel, ModelError
 from gate.models.loading import seeded
 from gate.models.tensors import example_inputs, name_outputs
 from gate.models.torch_runtime import engine_of, quiet_torch_ao, torch_settings, torch_unavailable
-from gate.quantize.base import CalibrationBatches, QuantizeError, with_defaults
+from gate.quantize._entry import entry_of
+from gate.quantize.base import CalibrationBatches, QuantizeError, file_artifact, with_defaults
 from gate.spec.entries import ENTRY_PATTERN
 
 ONNX_FILE = "model.onnx"
@@ -99,15 +100,17 @@ class PythonQuantizer:
             return self._onnx(made, model, complete, out_dir)
         from torch import nn
 
-        from gate.quantize._torch_common import write_artifact
+        from gate.quantize._torch_state import STATE_FILE, save_state
 
         if not isinstance(made, nn.Module):
             raise QuantizeError(
                 f"'{complete['entry']}' returned a {type(made).__name__}, expected an nn.Module "
                 "(say 'output: onnx' for an ONNX model)"
             )
-        artifact = write_artifact(
-            made.eval(), producer=self.name, options=complete, out_dir=out_dir
+        path = out_dir / STATE_FILE
+        save_state(made.eval(), path)
+        artifact = file_artifact(
+            path, kind=Format.TORCH_QUANTIZED, producer=self.name, options=complete
         )
         self._check(made, model, artifact, target)
         return artifact
@@ -161,6 +164,7 @@ class PythonQuantizer:
         self, made: Any, model: LoadedModel, options: dict[str, JsonValue], out_dir: Path
     ) -> Artifact:
         from gate.models.onnx_files import inspect_onnx
+        from gate.quantize._onnx import onnx_artifact
 
         path = out_dir / ONNX_FILE
         try:
@@ -186,14 +190,7 @@ class PythonQuantizer:
             raise QuantizeError(
                 f"'{options['entry']}' quantized nothing: it returned the float file"
             )
-        return Artifact(
-            format=Format.ONNX,
-            path=path,
-            sha256=parts.sha256,
-            size_bytes=parts.size_bytes,
-            producer=self.name,
-            options=options,
-        )
+        return onnx_artifact(parts, producer=self.name, options=options)
 
 
 def _call(
@@ -203,27 +200,14 @@ def _call(
     target: TargetSpec,
     seed: int,
 ) -> Any:
-    from gate.spec.entries import EntryError, load_entry
-
-    entry: str = options["entry"]
-    try:
-        function: Callable[..., Any] = load_entry(entry)
-    except EntryError as error:
-        raise QuantizeError(str(error)) from error
+    function = entry_of(options["entry"])
     given = model.path if model.format is Format.ONNX else copy.deepcopy(model.module)
     with (
         seeded(seed),
         quiet_torch_ao(),
         torch_settings(engine=engine_of(target.options), threads=target.threads),
     ):
-        try:
-            return function(given, calibration, dict(options["options"]), target)
-        except Exception as error:  # the user's code may raise anything
-            from gate.quantize._torch_qat_checks import hint
-
-            raise QuantizeError(
-                f"'{entry}' raised {type(error).__name__}: {error}{hint(error)}"
-            ) from error
+        return function(given, calibration, dict(options["options"]), target)
 
 
 def _outputs(module: Any, model: LoadedModel) -> Any:

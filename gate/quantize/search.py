@@ -5,17 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
-from gate.core.artifact import Artifact, Format
 from gate.core.canonical import JsonValue
-from gate.core.spec import Options, QuantizationSpec, TargetSpec
-from gate.quantize.base import CalibrationBatches, QuantizeError
-from gate.spec.choosing import NESTED_FORMAT, reads_calibration
-
-if TYPE_CHECKING:
-    from gate.models.base import LoadedModel
+from gate.core.spec import Options
+from gate.quantize._choosing import ChoosingMethod
+from gate.spec.choosing import NESTED_FORMAT
 
 _NUMBER = r"([0-9]+(?:\.[0-9]+)?)"
 _SIZE = rf"^\s*<=\s*{_NUMBER}\s*x\s+(uniform|reference)\s*$"
@@ -81,14 +76,11 @@ def budget_of(options: Options) -> Budget:
     )
 
 
-class MixedSearch:
+class MixedSearch(ChoosingMethod):
     """Layers are ranked by their isolated errors, all seen in one pass, and mixtures are made and
     measured within the budget by ``gate.run.choose``; the quantizer under ``of`` makes them."""
 
-    name: ClassVar[str] = "search"
-    accepts: ClassVar[frozenset[Format]] = frozenset(Format)
-    produces: ClassVar[Format | None] = None
-    needs_calibration: ClassVar[bool] = False
+    name = "search"
     options_schema: ClassVar[Mapping[str, JsonValue]] = {
         "type": "object",
         "additionalProperties": False,
@@ -162,36 +154,7 @@ class MixedSearch:
             },
         },
     }
-
-    def unavailable(self) -> str | None:
-        """Nothing is needed but what the quantization under ``of`` needs, which is said in a run."""
-        return None
-
-    def calibrates(self, options: Options) -> bool:
-        """Whether the search looks at calibration samples, or what it mixes needs them."""
-        given = QuantizationSpec(name=self.name, method=self.name, options=options)
-        return options.get("on") != "evaluation" or reads_calibration(given)
-
-    def versions(self) -> Mapping[str, str]:
-        """Nothing takes part but the quantizer under ``of``."""
-        return {}
-
-    def quantize(
-        self,
-        model: LoadedModel,  # noqa: ARG002 - the quantizer under `of` makes the candidate
-        calibration: CalibrationBatches | None,  # noqa: ARG002 - as above
-        *,
-        options: Options,  # noqa: ARG002 - as above
-        target: TargetSpec,  # noqa: ARG002 - as above
-        seed: int,  # noqa: ARG002 - as above
-        out_dir: Path,  # noqa: ARG002 - as above
-    ) -> Artifact:
-        """Refuse: mixtures are measured on the samples and the backend of a case.
-
-        Raises:
-            QuantizeError: always.
-        """
-        raise QuantizeError("a search measures on the samples of a case: use it in a spec")
+    _refusal = "a search measures on the samples of a case: use it in a spec"
 
 
 def _shown(value: float | None, unit: str) -> str:

@@ -12,7 +12,7 @@ from gate.core.canonical import JsonValue
 from gate.core.spec import Options, TargetSpec
 from gate.models import tensorflow
 from gate.models.tflite import litert_missing
-from gate.quantize.base import CalibrationBatches, QuantizeError, with_defaults
+from gate.quantize.base import CalibrationBatches, QuantizeError, file_artifact, with_defaults
 
 if TYPE_CHECKING:
     from gate.models.base import LoadedModel
@@ -89,7 +89,6 @@ class TfliteQuantizer:
     ) -> Artifact:
         """Convert; see ``Quantizer.quantize``."""
         from gate.models.base import ModelError
-        from gate.models.hashing import files_sha256
         from gate.models.keras import write_tflite
 
         complete = with_defaults(options, self.options_schema)
@@ -105,14 +104,7 @@ class TfliteQuantizer:
             except ModelError as error:
                 raise QuantizeError(str(error)) from error
         _check(path, mode)
-        return Artifact(
-            format=Format.TFLITE,
-            path=path,
-            sha256=files_sha256([path]),
-            size_bytes=path.stat().st_size,
-            producer=self.name,
-            options=complete,
-        )
+        return file_artifact(path, kind=Format.TFLITE, producer=self.name, options=complete)
 
 
 def _written(calibration: CalibrationBatches | None, folder: Path) -> list[dict[str, str]]:

@@ -4,26 +4,15 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from gate.core.artifact import Artifact, Format
 from gate.core.canonical import JsonValue
-from gate.core.spec import Options, TargetSpec
 from gate.models.tensors import example_inputs
-from gate.models.torch_runtime import engine_of, torch_settings, torch_unavailable
+from gate.models.torch_runtime import torch_unavailable
 from gate.quantize._torch_around import around, mapped
-from gate.quantize._torch_common import (
-    KEEP_FLOAT_SCHEMA,
-    module_kinds,
-    remembered_kept,
-    resolve_kept,
-    torch_versions,
-    write_artifact,
-)
-from gate.quantize._torch_state import load_state
-from gate.quantize.base import CalibrationBatches, QuantizeError, with_defaults
-from gate.quantize.keep_float import told
+from gate.quantize._torch_common import KEEP_FLOAT_SCHEMA, made_of
+from gate.quantize._torch_method import TorchMethod, TorchWork
+from gate.quantize.base import QuantizeError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -31,13 +20,10 @@ if TYPE_CHECKING:
     from gate.models.base import LoadedModel
 
 
-class TorchCast:
+class TorchCast(TorchMethod):
     """``module.to(dtype)``, with the inputs cast on their way in and the outputs back to float32."""
 
-    name: ClassVar[str] = "torch-cast"
-    accepts: ClassVar[frozenset[Format]] = frozenset({Format.TORCH_MODULE})
-    produces: ClassVar[Format | None] = Format.TORCH_QUANTIZED
-    needs_calibration: ClassVar[bool] = False
+    name = "torch-cast"
     options_schema: ClassVar[Mapping[str, JsonValue]] = {
         "type": "object",
         "additionalProperties": False,
@@ -56,47 +42,19 @@ class TorchCast:
         """Why torch is not here, or None."""
         return torch_unavailable()
 
-    def versions(self) -> Mapping[str, str]:
-        """See ``Quantizer.versions``."""
-        return torch_versions()
-
-    def quantize(
-        self,
-        model: LoadedModel,
-        calibration: CalibrationBatches | None,
-        *,
-        options: Options,
-        target: TargetSpec,
-        seed: int,  # noqa: ARG002 - nothing is drawn
-        out_dir: Path,
-    ) -> Artifact:
-        """Cast, run once and write the state; see ``Quantizer.quantize``."""
-        complete = with_defaults(options, self.options_schema)
-        inputs = model.spec.inputs
-        kept = resolve_kept(model.module, complete, inputs=inputs, calibration=calibration)
-        with torch_settings(engine=engine_of(target.options), threads=target.threads):
-            cast = _cast(model.module, complete["dtype"], kept, len(inputs))
-            if not _has_weights_of(cast, complete["dtype"]):
-                raise QuantizeError(
-                    f"nothing was cast to {complete['dtype']}: the model is made of "
-                    f"{module_kinds(model.module)}, kept in float: "
-                    f"{told(complete['keep_float']) or 'nothing'}"
-                )
-            _try(cast, model, complete["dtype"])
-            return write_artifact(cast, producer=self.name, options=complete, out_dir=out_dir)
-
-    def keepable(self, model: LoadedModel, options: Options) -> tuple[str, ...]:  # noqa: ARG002
-        """Names that ``keep_float`` selects among: the paths of the modules."""
-        return tuple(name for name, _ in model.module.named_modules() if name)
-
-    def restore(self, model: LoadedModel, artifact: Artifact, *, target: TargetSpec) -> Any:
-        """The cast module with the file's state; see ``RestoringQuantizer.restore``."""
-        options = artifact.options
-        kept = remembered_kept(model.module, options)
-        with torch_settings(engine=engine_of(target.options), threads=target.threads):
-            cast = _cast(model.module, options["dtype"], kept, len(model.spec.inputs))
-            load_state(cast, artifact.path)
+    def _made(self, work: TorchWork) -> nn.Module:
+        cast, dtype = super()._made(work), work.options["dtype"]
+        if not _has_weights_of(cast, dtype):
+            raise QuantizeError(
+                f"nothing was cast to {dtype}: {made_of(work.model.module, work.options)}"
+            )
+        _try(cast, work.model, dtype)
         return cast
+
+    def _structure(
+        self, model: LoadedModel, options: Mapping[str, JsonValue], kept: Sequence[str]
+    ) -> nn.Module:
+        return _cast(model.module, options["dtype"], kept, len(model.spec.inputs))
 
 
 def _cast(module: nn.Module, name: str, kept: Sequence[str], inputs: int) -> nn.Module:

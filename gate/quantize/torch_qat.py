@@ -9,28 +9,29 @@ of tensors, and the labels (a tensor of class indices, a list of what else the d
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from gate.core.artifact import Artifact, Format
 from gate.core.canonical import JsonValue
 from gate.core.spec import Options, TargetSpec
 from gate.models.loading import seeded
-from gate.models.torch_runtime import ENGINES, ao_unavailable, engine_of, torch_settings
+from gate.models.torch_runtime import quiet_torch_ao
+from gate.quantize._entry import entry_of
 from gate.quantize._torch_common import (
     KEEP_FLOAT_SCHEMA,
     computes_quantized,
+    made_of,
     module_kinds,
-    remembered_kept,
-    resolve_kept,
-    torch_versions,
-    write_artifact,
 )
-from gate.quantize._torch_state import load_state
-from gate.quantize._torch_train import TRAINING_PROPERTIES
-from gate.quantize.base import CalibrationBatches, QuantizeError, with_defaults
-from gate.quantize.keep_float import told
+from gate.quantize._torch_kernels import (
+    ACTIVATIONS_SCHEMA,
+    ENGINE_SCHEMA,
+    REDUCE_RANGE_SCHEMA,
+    for_kernels,
+)
+from gate.quantize._torch_method import TorchMethod, TorchWork
+from gate.quantize._torch_train import TRAINING_PROPERTIES, settle_loop
+from gate.quantize.base import QuantizeError
 from gate.spec.entries import ENTRY_PATTERN
 
 if TYPE_CHECKING:
@@ -39,19 +40,15 @@ if TYPE_CHECKING:
     from gate.models.base import LoadedModel
     from gate.quantize._torch_train import TrainingSamples
 
-# Without VNNI the 16-bit sums of fbgemm's kernels saturate at full range; x86 may dispatch to them.
-_REDUCES_RANGE = frozenset({"x86", "fbgemm"})
 _SEED = 0
 """Of the structure that a state is put into: whatever is drawn there is overwritten."""
 
 
-class TorchQat:
+class TorchQat(TorchMethod):
     """``prepare_qat``, training and ``convert``, in the FX or the eager flow."""
 
-    name: ClassVar[str] = "torch-qat"
-    accepts: ClassVar[frozenset[Format]] = frozenset({Format.TORCH_MODULE})
-    produces: ClassVar[Format | None] = Format.TORCH_QUANTIZED
-    needs_calibration: ClassVar[bool] = True
+    name = "torch-qat"
+    needs_calibration = True
     options_schema: ClassVar[Mapping[str, JsonValue]] = {
         "type": "object",
         "additionalProperties": False,
@@ -79,11 +76,7 @@ class TorchQat:
                 "default": "int8/per-channel",
                 "description": "symmetric, scales by output channel or for the whole tensor",
             },
-            "activations": {
-                "enum": ["quint8/affine", "quint8/symmetric"],
-                "default": "quint8/affine",
-                "description": "symmetric puts the zero point at 128",
-            },
+            "activations": ACTIVATIONS_SCHEMA,
             "averaging": {
                 "type": "number",
                 "exclusiveMinimum": 0,
@@ -91,109 +84,54 @@ class TorchQat:
                 "default": 0.1,
                 "description": "weight of a step in the moving average of an activation's range",
             },
-            "reduce_range": {
-                "type": "boolean",
-                "description": "affine activations in 7 bits; default true for engines x86 and fbgemm",
-            },
+            "reduce_range": REDUCE_RANGE_SCHEMA,
             "keep_float": KEEP_FLOAT_SCHEMA,
-            "engine": {
-                "enum": list(ENGINES),
-                "description": "kernels to quantize for; default the target's engine",
-            },
+            "engine": ENGINE_SCHEMA,
         },
         "dependentRequired": {"options": ["entry"]},
     }
 
-    def unavailable(self) -> str | None:
-        """Why torch.ao is not here, or None."""
-        return ao_unavailable()
+    def _completed(self, options: Options, target: TargetSpec) -> dict[str, JsonValue]:
+        """Options of the built-in loop only where it runs."""
+        complete = for_kernels(options, self.options_schema, target)
+        if "entry" in complete:
+            if idle := [name for name in TRAINING_PROPERTIES if name in options]:
+                raise QuantizeError(
+                    f"{', '.join(idle)}: options of the built-in loop, which entry takes the place of; hand "
+                    "them to the entry under options"
+                )
+            complete.setdefault("options", {})
+            return {name: v for name, v in complete.items() if name not in TRAINING_PROPERTIES}
+        settle_loop(complete, options)
+        return complete
 
-    def versions(self) -> Mapping[str, str]:
-        """See ``Quantizer.versions``."""
-        return torch_versions()
-
-    def quantize(
-        self,
-        model: LoadedModel,
-        calibration: CalibrationBatches | None,
-        *,
-        options: Options,
-        target: TargetSpec,
-        seed: int,
-        out_dir: Path,
-    ) -> Artifact:
-        """Train, convert and write the state; see ``Quantizer.quantize``."""
+    def _made(self, work: TorchWork) -> nn.Module:
         from gate.quantize._torch_qat_checks import require_fake_quantizers
         from gate.quantize._torch_qat_flows import converted, prepared
         from gate.quantize._torch_train import training_samples
 
-        complete = _complete(options, self.options_schema, target)
-        inputs = model.spec.inputs
-        with torch_settings(engine=complete["engine"], threads=target.threads), seeded(seed):
-            samples = training_samples(calibration, inputs, seed=seed)
-            kept = resolve_kept(model.module, complete, inputs=inputs, calibration=calibration)
-            ready = prepared(model.module, complete, kept, inputs)
-            require_fake_quantizers(
-                ready, kinds=module_kinds(model.module), kept=told(complete["keep_float"])
+        module, options, inputs = work.model.module, work.options, work.model.spec.inputs
+        with seeded(work.seed):
+            samples = training_samples(work.calibration, inputs, seed=work.seed)
+            ready = prepared(module, options, work.kept, inputs)
+            require_fake_quantizers(ready, told_of=made_of(module, options))
+            trained = _trained(ready, work.model, samples, options)
+            quantized = converted(trained, options, inputs)
+        if not computes_quantized(quantized):
+            raise QuantizeError(
+                "nothing was quantized: torch converted no layer to integer kernels; the model is made of "
+                f"{module_kinds(module)}"
             )
-            trained = _trained(ready, model, samples, complete)
-            quantized = converted(trained, complete, inputs)
-            if not computes_quantized(quantized):
-                raise QuantizeError(
-                    "nothing was quantized: torch converted no layer to integer kernels; the model is made of "
-                    f"{module_kinds(model.module)}"
-                )
-            return write_artifact(quantized, producer=self.name, options=complete, out_dir=out_dir)
-
-    def keepable(self, model: LoadedModel, options: Options) -> tuple[str, ...]:  # noqa: ARG002
-        """Names that ``keep_float`` selects among: the paths of the modules."""
-        return tuple(name for name, _ in model.module.named_modules() if name)
-
-    def restore(self, model: LoadedModel, artifact: Artifact, *, target: TargetSpec) -> Any:
-        """The structure that conversion makes of an untrained model, and the file's state in it; see
-        ``RestoringQuantizer.restore``."""
-        from gate.quantize._torch_qat_flows import converted, prepared
-
-        options, inputs = artifact.options, model.spec.inputs
-        kept = remembered_kept(model.module, options)
-        with (
-            torch_settings(engine=engine_of(target.options), threads=target.threads),
-            seeded(_SEED),
-        ):
-            quantized = converted(prepared(model.module, options, kept, inputs), options, inputs)
-            load_state(quantized, artifact.path)
         return quantized
 
+    def _structure(
+        self, model: LoadedModel, options: Mapping[str, JsonValue], kept: Sequence[str]
+    ) -> nn.Module:
+        from gate.quantize._torch_qat_flows import converted, prepared
 
-def _complete(
-    options: Options, schema: Mapping[str, JsonValue], target: TargetSpec
-) -> dict[str, JsonValue]:
-    """All options; those of the built-in loop only where it runs."""
-    complete = with_defaults(options, schema)
-    complete.setdefault("engine", engine_of(target.options))
-    symmetric = complete["activations"] == "quint8/symmetric"
-    complete.setdefault("reduce_range", complete["engine"] in _REDUCES_RANGE and not symmetric)
-    if symmetric and complete["reduce_range"]:
-        raise QuantizeError(
-            "torch cannot reduce the range of symmetric activations: drop reduce_range, or use "
-            "activations: quint8/affine"
-        )
-    if "entry" in complete:
-        if idle := [name for name in TRAINING_PROPERTIES if name in options]:
-            raise QuantizeError(
-                f"{', '.join(idle)}: options of the built-in loop, which entry takes the place of; hand "
-                "them to the entry under options"
-            )
-        complete.setdefault("options", {})
-        return {name: v for name, v in complete.items() if name not in TRAINING_PROPERTIES}
-    if "momentum" in options and complete["optimizer"] != "sgd":
-        raise QuantizeError(f"momentum is an option of sgd, not of {complete['optimizer']}")
-    if complete["optimizer"] == "sgd":
-        complete.setdefault("momentum", 0.9)
-    epochs = complete["epochs"]
-    complete.setdefault("freeze_batch_norm", epochs // 2)
-    complete.setdefault("freeze_observers", max(1, 2 * epochs // 3))
-    return complete
+        inputs = model.spec.inputs
+        with seeded(_SEED):
+            return converted(prepared(model.module, options, kept, inputs), options, inputs)
 
 
 def _trained(
@@ -239,22 +177,10 @@ def _by_entry(
 ) -> nn.Module:
     from torch import nn
 
-    from gate.models.torch_runtime import quiet_torch_ao
-    from gate.quantize._torch_qat_checks import hint
-    from gate.spec.entries import EntryError, load_entry
-
     entry: str = options["entry"]
-    try:
-        function: Callable[..., Any] = load_entry(entry)
-    except EntryError as error:
-        raise QuantizeError(str(error)) from error
-    try:
-        with quiet_torch_ao():
-            trained = function(ready, samples, dict(options["options"]))
-    except Exception as error:  # the user's code may raise anything
-        raise QuantizeError(
-            f"'{entry}' raised {type(error).__name__}: {error}{hint(error)}"
-        ) from error
+    function = entry_of(entry)
+    with quiet_torch_ao():
+        trained = function(ready, samples, dict(options["options"]))
     trained = ready if trained is None else trained
     if not isinstance(trained, nn.Module):
         raise QuantizeError(

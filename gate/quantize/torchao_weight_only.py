@@ -7,23 +7,13 @@ shrink below those of int8. ``weight_bits`` tells what they would take if they w
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from gate.core.artifact import Artifact, Format
 from gate.core.canonical import JsonValue
 from gate.core.spec import Options, TargetSpec
-from gate.models.torch_runtime import engine_of, torch_settings
-from gate.quantize._torch_common import KEEP_FLOAT_SCHEMA, remembered_kept, resolve_kept
-from gate.quantize._torchao import (
-    chosen_modules,
-    read_state,
-    swapped,
-    torchao_unavailable,
-    torchao_versions,
-    write_state,
-)
-from gate.quantize.base import CalibrationBatches, QuantizeError, with_defaults
+from gate.quantize._torch_common import KEEP_FLOAT_SCHEMA, chosen_modules
+from gate.quantize._torchao import TorchaoMethod, swapped
+from gate.quantize.base import QuantizeError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -31,13 +21,10 @@ if TYPE_CHECKING:
     from gate.models.base import LoadedModel
 
 
-class TorchaoWeightOnly:
+class TorchaoWeightOnly(TorchaoMethod):
     """``Int8WeightOnlyConfig`` for linear layers in int8, ``IntxWeightOnlyConfig`` for all else."""
 
-    name: ClassVar[str] = "torchao-weight-only"
-    accepts: ClassVar[frozenset[Format]] = frozenset({Format.TORCH_MODULE})
-    produces: ClassVar[Format | None] = Format.TORCH_QUANTIZED
-    needs_calibration: ClassVar[bool] = False
+    name = "torchao-weight-only"
     options_schema: ClassVar[Mapping[str, JsonValue]] = {
         "type": "object",
         "additionalProperties": False,
@@ -70,62 +57,25 @@ class TorchaoWeightOnly:
         },
     }
 
-    def unavailable(self) -> str | None:
-        """Why torchao is not here, or None."""
-        return torchao_unavailable()
-
-    def versions(self) -> Mapping[str, str]:
-        """See ``Quantizer.versions``."""
-        return torchao_versions()
-
-    def quantize(
-        self,
-        model: LoadedModel,
-        calibration: CalibrationBatches | None,
-        *,
-        options: Options,
-        target: TargetSpec,
-        seed: int,  # noqa: ARG002 - nothing is drawn
-        out_dir: Path,
-    ) -> Artifact:
-        """Quantize and write the state; see ``Quantizer.quantize``."""
-        complete = with_defaults(options, self.options_schema)
+    def _completed(self, options: Options, target: TargetSpec) -> dict[str, JsonValue]:
+        complete = super()._completed(options, target)
         if complete["weights"] == "int8" and not complete["symmetric"]:
-            raise QuantizeError("torchao-weight-only: int8 weights are symmetric: drop 'symmetric'")
-        with torch_settings(engine=engine_of(target.options), threads=target.threads):
-            kept = resolve_kept(
-                model.module, complete, inputs=model.spec.inputs, calibration=calibration
+            raise QuantizeError(f"{self.name}: int8 weights are symmetric: drop 'symmetric'")
+        return complete
+
+    def _structure(
+        self, model: LoadedModel, options: Mapping[str, JsonValue], kept: Sequence[str]
+    ) -> nn.Module:
+        names = chosen_modules(model.module, options, kept, method=self.name)
+        group = options["group"]
+        channels = {n: model.module.get_parameter(f"{n}.weight").shape[1] for n in names}
+        odd = [name for name, number in channels.items() if group and number % group]
+        if odd:
+            raise QuantizeError(
+                f"{self.name}: the input channels of {', '.join(odd)} are no multiple of the group of "
+                f"{group}; choose another group, or name them in keep_float"
             )
-            quantized = _quantized(model.module, complete, kept)
-            return write_state(quantized, producer=self.name, options=complete, out_dir=out_dir)
-
-    def keepable(self, model: LoadedModel, options: Options) -> tuple[str, ...]:  # noqa: ARG002
-        """Names that ``keep_float`` selects among: the paths of the modules."""
-        return tuple(name for name, _ in model.module.named_modules() if name)
-
-    def restore(self, model: LoadedModel, artifact: Artifact, *, target: TargetSpec) -> Any:
-        """The quantized network around the float one; see ``RestoringQuantizer.restore``."""
-        with torch_settings(engine=engine_of(target.options), threads=target.threads):
-            kept = remembered_kept(model.module, artifact.options)
-            quantized = _quantized(model.module, artifact.options, kept)
-            read_state(quantized, artifact.path)
-        return quantized
-
-
-def _quantized(
-    module: nn.Module, options: Mapping[str, JsonValue], kept: Sequence[str]
-) -> nn.Module:
-    method = TorchaoWeightOnly.name
-    names = chosen_modules(module, options, kept, method=method)
-    group = options["group"]
-    channels = {name: module.get_parameter(f"{name}.weight").shape[1] for name in names}
-    odd = [name for name, number in channels.items() if group and number % group]
-    if odd:
-        raise QuantizeError(
-            f"{method}: the input channels of {', '.join(odd)} are no multiple of the group of {group}; "
-            "choose another group, or name them in keep_float"
-        )
-    return swapped(module, names, lambda part: _config(part, options), method=method)
+        return swapped(model.module, names, lambda part: _config(part, options), method=self.name)
 
 
 def _config(part: nn.Module, options: Mapping[str, JsonValue]) -> Any:
