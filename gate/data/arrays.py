@@ -19,13 +19,19 @@ class ArrayDataset:
         labels: one entry a sample, or None: integer class indices or texts of shape (samples,), or
             numbers of any shape, such as masks, boxes, tokens or targets.
         origin: where the arrays come from, for messages.
+        speakers: who speaks in each sample, whole numbers or texts of shape (samples,), or None.
 
     Raises:
         DataError: first axes or types that do not fit together, or no sample.
     """
 
     def __init__(
-        self, inputs: Array | Mapping[str, Array], labels: Array | None, *, origin: str
+        self,
+        inputs: Array | Mapping[str, Array],
+        labels: Array | None,
+        *,
+        origin: str,
+        speakers: Array | None = None,
     ) -> None:
         named = dict(inputs) if isinstance(inputs, Mapping) else {"": inputs}
         if not named:
@@ -44,11 +50,19 @@ class ArrayDataset:
                     f"{labels.dtype} of shape {list(labels.shape)}"
                 )
             counts["labels"] = len(labels)
+        if speakers is not None:
+            if speakers.ndim != 1 or speakers.dtype.kind not in "iuU":
+                raise DataError(
+                    f"{origin}: speakers must be whole numbers or texts, one a sample, got "
+                    f"{speakers.dtype} of shape {list(speakers.shape)}"
+                )
+            counts["speakers"] = len(speakers)
         if len(set(counts.values())) > 1:
             each = ", ".join(f"{name or 'inputs'}: {count}" for name, count in counts.items())
             raise DataError(f"{origin}: the numbers of samples differ ({each})")
         self._arrays = named
         self._labels = labels
+        self._speakers = speakers
         self._single = not isinstance(inputs, Mapping)
         self._count = next(iter(counts.values()))
 
@@ -69,6 +83,13 @@ class ArrayDataset:
             truth: int | str = self._labels[index].item()
             return truth
         return np.asarray(self._labels[index])
+
+    def speaker(self, index: int) -> str | int | None:
+        """Who speaks in a sample; None where that is not known."""
+        if self._speakers is None:
+            return None
+        found: str | int = self._speakers[index].item()
+        return found
 
     def identity(self, index: int) -> bytes:
         """Name, type, shape and bytes of each array of the sample."""

@@ -21,7 +21,11 @@ class DataError(Exception):
 
 
 class Dataset(Protocol):
-    """Indexable raw samples; reading one is cheap enough to be done again."""
+    """Indexable raw samples; reading one is cheap enough to be done again.
+
+    One of utterances may also have ``speaker(index) -> str | int | None``, None where that is not
+    known: utterances of one speaker are not independent.
+    """
 
     def __len__(self) -> int: ...
 
@@ -64,6 +68,8 @@ class Batch:
     """Indices into the data set, for saying which sample flipped."""
     targets: tuple[Truth, ...] | None = None
     """Truths that are no integers, one a sample."""
+    speakers: tuple[str, ...] | None = None
+    """Who speaks in each sample; None where the data does not tell."""
 
 
 class SampleSet(Protocol):

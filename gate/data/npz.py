@@ -40,6 +40,11 @@ class Npz:
                 **_KEY,
                 "description": "Key of the class indices, masks, boxes, texts or targets; none without it.",
             },
+            "speakers": {
+                **_KEY,
+                "description": "Key of who speaks in each sample, numbers or texts: the task transcription"
+                " bounds its error rates over speakers.",
+            },
         },
     }
 
@@ -57,6 +62,7 @@ class Npz:
 
         path = Path(str(options["path"]))
         inputs, labels = options["inputs"], options.get("labels")
+        speakers = options.get("speakers")
         try:
             with zipfile.ZipFile(path) as archive:
                 read = _Reader(path, archive)
@@ -66,7 +72,10 @@ class Npz:
                     else read(str(inputs))
                 )
                 return ArrayDataset(
-                    arrays, None if labels is None else read(str(labels)), origin=str(path)
+                    arrays,
+                    None if labels is None else read(str(labels)),
+                    origin=str(path),
+                    speakers=None if speakers is None else read(str(speakers)),
                 )
         except FileNotFoundError:
             raise DataError(f"{path}: no such file") from None

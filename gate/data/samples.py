@@ -162,7 +162,7 @@ class ChosenSamples:
             reader.shutdown(wait=True, cancel_futures=True)
 
     def digest(self) -> str:
-        """SHA-256 over the samples' contents, their labels, the preprocessing and the inputs.
+        """SHA-256 over the samples' contents, labels and speakers, the preprocessing and the inputs.
 
         The same samples in another place or format of storage have another digest only where their
         bytes differ.
@@ -171,6 +171,8 @@ class ChosenSamples:
         for index, content in zip(self._indices, self.content_digests(), strict=True):
             total.update(content)
             total.update(_truth_bytes(self._dataset.label(index)))
+            if (speaker := _speaker(self._dataset, index)) is not None:
+                total.update(f"{speaker!r};".encode())
         return total.hexdigest()
 
     def content_digests(self) -> tuple[bytes, ...]:
@@ -192,12 +194,19 @@ class ChosenSamples:
             raise DataError(
                 f"samples {indices[0]} to {indices[-1]} differ in shape and make no batch: {shapes}"
             ) from error
+        speakers = [_speaker(self._dataset, index) for index in indices]
+        named = tuple(speaker for speaker in speakers if speaker is not None)
+        if len(named) not in (0, len(speakers)):
+            raise DataError(
+                f"sample {indices[speakers.index(None)]} has no speaker, others have one"
+            )
         classes = all(isinstance(label, int | np.integer) for label in known)
         return Batch(
             inputs=inputs,
             labels=np.array(known, dtype=np.int64) if known and classes else None,
             indices=tuple(indices),
             targets=None if classes else tuple(known),
+            speakers=named or None,
         )
 
     def _sample(self, index: int) -> dict[str, Array]:
@@ -258,6 +267,12 @@ def _truth_bytes(truth: Truth | None) -> bytes:
     if isinstance(truth, np.ndarray):
         return f"{truth.dtype.str}{truth.shape}:".encode() + truth.tobytes() + b";"
     return f"{truth};".encode()
+
+
+def _speaker(dataset: Dataset, index: int) -> str | None:
+    asked = getattr(dataset, "speaker", None)
+    found = asked(index) if asked is not None else None
+    return None if found is None else str(found)
 
 
 def _content_digest(dataset: Dataset, index: int) -> bytes:

@@ -70,6 +70,11 @@ class ChangedDataset:
         """See ``Dataset.label``."""
         return self._labels.get(index, self._inner.label(index))
 
+    def speaker(self, index: int) -> str | int | None:
+        """Whoever it is in the healthy one."""
+        asked = getattr(self._inner, "speaker", None)
+        return None if asked is None else asked(index)
+
     def identity(self, index: int) -> bytes:
         """Of changed samples another than of healthy ones."""
         return self._inner.identity(index) + (b"" if self._raw is None else b"changed")

@@ -22,7 +22,7 @@ from gate.metrics.intervals import (
     clustered_ratio_drop,
     miou,
 )
-from gate.metrics.sample_size import MIN_IMAGES
+from gate.metrics.sample_size import MIN_CLUSTERS, MIN_IMAGES
 from gate.metrics.verification import EqualErrorRate, area_under_curve
 
 DETECTION_REPLICATES = 200
@@ -166,6 +166,14 @@ def _segmentation(scores: TaskScores) -> TaskValues:
 def _transcription(scores: TaskScores) -> TaskValues:
     truth, before, after = (_table(c) for c in (scores.truth, scores.reference, scores.candidate))
     values, reference, intervals, details = {}, {}, {}, {}
+
+    def by_speaker(rows: Floats) -> Floats:
+        """Sums a speaker, whose utterances are not independent; an utterance is its own where nobody
+        is named."""
+        if "speaker" not in truth:
+            return rows
+        return np.bincount(truth["speaker"].astype(np.int64), weights=rows)
+
     for name, errors, sizes in (
         ("wer", "word_errors", "words"),
         ("cer", "character_errors", "characters"),
@@ -175,9 +183,15 @@ def _transcription(scores: TaskScores) -> TaskValues:
         values[name] = 100.0 * float(after[errors].sum() / total)
         values[f"{name}_rise"] = values[name] - reference[name]
         details[f"{name}_rise"] = _most(after[errors] - before[errors], "errors")
-        if scores.units > 1:
-            found = clustered_ratio_drop(before[errors], after[errors], truth[sizes])
-            intervals[f"{name}_rise"] = scaled(found, 100.0)
+        clusters = [by_speaker(rows) for rows in (before[errors], after[errors], truth[sizes])]
+        found = (
+            clustered_ratio_drop(*clusters)
+            if len(clusters[0]) > 1
+            else refused_interval(
+                values[f"{name}_rise"] / 100.0, f"1 cluster, a certificate takes {MIN_CLUSTERS}", 1
+            )
+        )
+        intervals[f"{name}_rise"] = scaled(found, 100.0)
     return TaskValues(values=values, reference=reference, intervals=intervals, details=details)
 
 

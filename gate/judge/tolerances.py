@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from fnmatch import fnmatchcase
 
 from gate.core.status import Status
-from gate.core.tolerance import Anchor, Op, Tolerance
+from gate.core.tolerance import Anchor, Mode, Op, Tolerance
 from gate.core.verdict import Check, Measurement
 from gate.judge.accuracy import NEW_FLIPS, certified, certified_drop, exactly
 from gate.judge.comparison import REFERENCE_SUBJECT, Comparison
@@ -129,8 +129,13 @@ def _in_general(
     """What the interval says of a bound on a drop, beside ``status``, which is that of the value."""
     observed = measured.paired.get(tolerance.metric)
     found = measured.drops.get(tolerance.metric)
-    if (observed is None and found is None) or not may_certify(tolerance):
+    if not may_certify(tolerance):
         return status, "", measurement
+    if observed is None and found is None:
+        if tolerance.mode is not Mode.CERTIFY:
+            return status, "", measurement
+        said = "(neither below nor above is shown): no interval can be had on these samples"
+        return Status.INCONCLUSIVE, f" {said}", measurement
     samples = observed.samples if observed is not None else found.units if found is not None else 0
     if not certifies(tolerance, samples):
         return status, f" {exactly(samples)}", measurement

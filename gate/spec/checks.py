@@ -191,6 +191,9 @@ def _task(spec: Spec, root: Node) -> Iterator[Diagnostic]:
     task = spec.model.task
     if spec.model.decoding and task not in DECODINGS:
         yield _fault(root, ("model", "decoding"), f"the task {task} has no decoding")
+    if "speakers" in spec.data.evaluation.options and task != Task.TRANSCRIPTION:
+        message = f"the task {task} has no speakers, only {Task.TRANSCRIPTION} has"
+        yield _fault(root, ("data", "evaluation", "speakers"), message)
     places: list[tuple[Path, Iterable[Tolerance]]] = [(("tolerances",), spec.tolerances)]
     places += [
         ((*_OVERRIDES, index, "tolerances"), override.tolerances)

@@ -186,7 +186,7 @@ def _kind(truth: Truth) -> str:
 
 def _extend(columns: dict[str, list[float]], rows: Facts) -> None:
     for name, values in rows.items():
-        columns[name].extend(float(value) for value in values)
+        columns.setdefault(name, []).extend(float(value) for value in values)
 
 
 def _columns(columns: Mapping[str, Sequence[float]]) -> tuple[Column, ...]:

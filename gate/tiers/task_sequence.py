@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from gate.core.spec import Options
 from gate.core.task import Task
 from gate.core.tensors import Array, TensorMap
 from gate.data.base import DataError, Truth
@@ -13,21 +14,34 @@ from gate.tiers.task import Facts, Labelled, TaskScorer, UnscorableError, arrays
 
 
 class TranscriptionScorer(TaskScorer):
-    """Counts errors by the alignment of jiwer."""
+    """Counts errors by the alignment of jiwer; who spoke is a column ``speaker`` where that is known."""
 
     task = Task.TRANSCRIPTION
     truth_columns = ("words", "characters")
     columns = ("word_errors", "character_errors")
 
+    def __init__(self, options: Options) -> None:
+        super().__init__(options)
+        self._speakers: dict[str, int] = {}
+
     def prepare(self, given: Labelled) -> Facts:
-        """Words and characters of each text."""
+        """Words and characters of each text, and who spoke it, numbered as they come."""
         texts = [self._text(truth) for truth in given.truths]
         for index, text in zip(given.batch.indices, texts, strict=True):
             if not text.strip():
                 raise DataError(f"sample {index} has an empty text: there is nothing to transcribe")
+        speakers = given.batch.speakers
+        if self.units and (speakers is None) == bool(self._speakers):
+            raise DataError("some samples have speakers and some have none")
+        numbers = self._speakers
         return {
             "words": [len(text.split()) for text in texts],
             "characters": [len(text) for text in texts],
+            **(
+                {"speaker": [numbers.setdefault(one, len(numbers)) for one in speakers]}
+                if speakers is not None
+                else {}
+            ),
         }
 
     def facts(self, outputs: TensorMap, given: Labelled) -> Facts:

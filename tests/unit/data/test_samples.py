@@ -13,6 +13,7 @@ from gate.core.spec import DataSpec, InputSpec, SampleSpec
 from gate.data import samples
 from gate.data.base import DataError
 from gate.data.samples import open_samples
+from gate.drill.data import ChangedDataset
 
 INPUTS = {"x": InputSpec(shape=("N", 2), dtype="float32")}
 
@@ -173,6 +174,32 @@ def test_digest_depends_on_all_that_the_model_sees_and_on_nothing_else(archive, 
     changed_x[:4] = x[:4]
     changed_x[4:] += 1
     assert digest(saved("beyond.npz", changed_x, y)) == one
+
+
+def test_speakers_come_with_the_samples_and_count_in_the_digest(tmp_path):
+    def saved(name, who):
+        np.savez(tmp_path / name, x=np.arange(8.0).reshape(4, 2), y=np.arange(4), who=np.array(who))
+        return {"path": str(tmp_path / name), "inputs": "x", "labels": "y"}
+
+    plain = saved("a.npz", ["ann", "bob", "ann", "eve"])
+    silent, _ = opened(part(plain))
+    named, _ = opened(part({**plain, "speakers": "who"}))
+    assert [batch.speakers for batch in silent.batches(3)] == [None, None]
+    assert [batch.speakers for batch in named.batches(3)] == [("ann", "bob", "ann"), ("eve",)]
+    numbered, _ = opened(part({**saved("b.npz", [1, 2, 1, 3]), "speakers": "who"}))
+    assert next(numbered.batches(2)).speakers == ("1", "2")
+    assert len({silent.digest(), named.digest(), numbered.digest()}) == 3
+    with pytest.raises(DataError, match="speakers must be whole numbers or texts, one a sample"):
+        opened(part({**plain, "speakers": "x"}))
+
+    class Half(ChangedDataset):
+        def speaker(self, index):
+            return None if index == 1 else "ann"
+
+    with pytest.raises(DataError, match="sample 1 has no speaker, others have one"):
+        next(named.replaced(dataset=Half(named.dataset)).batches(4))
+    same = named.replaced(dataset=ChangedDataset(named.dataset))
+    assert next(same.batches(4)).speakers == ("ann", "bob", "ann", "eve")
 
 
 class Slow:

@@ -115,6 +115,66 @@ def test_a_certificate_that_cannot_be_is_said_before_the_run(metric, least):
     assert not hopeless([bound], least)
 
 
+def by_speaker(scores, speaker):
+    return replace(scores, truth=(*scores.truth, *columns(speaker=speaker)))
+
+
+def test_errors_of_one_speaker_are_not_independent():
+    """Every utterance ten times over is as much knowledge as one of each."""
+    once = spoken(40, rise=0.3)
+    often = TaskScores(
+        task=once.task,
+        units=400,
+        **{
+            side: tuple(replace(c, values=c.values * 10) for c in getattr(once, side))
+            for side in ("truth", "reference", "candidate")
+        },
+    )
+    found = scored(by_speaker(often, np.tile(np.arange(40), 10))).intervals["wer_rise"]
+    alone = scored(once).intervals["wer_rise"]
+
+    assert found.units == 40
+    assert (found.low, found.high) == pytest.approx((alone.low, alone.high))
+    # As if each were known by itself, it would seem more than three times as sure.
+    assert scored(often).intervals["wer_rise"].standard_error < found.standard_error / 3
+    assert scored(often).values == pytest.approx(scored(once).values)
+    # What a few hundred utterances would certify, ten speakers do not.
+    few = check_of(
+        seen(by_speaker(often, np.tile(np.arange(10), 40))), "wer_rise", 50.0, Mode.CERTIFY
+    )
+    assert few.status is Status.INCONCLUSIVE
+    assert "10 clusters, a certificate takes 20" in few.message
+
+
+def test_one_speaker_is_no_certificate():
+    found = seen(by_speaker(spoken(100, rise=0.0), np.zeros(100)))
+    check = check_of(found, "wer_rise", 50.0, Mode.CERTIFY)
+
+    assert check.status is Status.INCONCLUSIVE
+    assert "1 cluster, a certificate takes 20" in check.message
+    assert check_of(found, "wer_rise", 50.0, Mode.EXACT).status is Status.PASS
+
+
+def test_a_certificate_is_not_given_where_there_is_no_interval():
+    """The reference errs on one sample only: its error, and the rise, have no value on most resamples."""
+    error = np.zeros(400)
+    error[0] = 1.0
+    sides = columns(absolute=error, squared=error**2)
+    scores = TaskScores(
+        task="regression",
+        units=400,
+        truth=columns(elements=np.ones(400)),
+        reference=sides,
+        candidate=sides,
+    )
+    assert "mae_rise" not in scored(scores).intervals
+    check = check_of(seen(scores), "mae_rise", 5.0, Mode.CERTIFY)
+
+    assert check.status is Status.INCONCLUSIVE
+    assert "no interval can be had" in check.message
+    assert check_of(seen(scores), "mae_rise", 5.0).status is Status.PASS
+
+
 def detected(images, missed, *, seed=0):
     """One true box an image; the reference finds all, the candidate misses some."""
     generator = np.random.default_rng(seed)

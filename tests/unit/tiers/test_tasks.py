@@ -291,6 +291,32 @@ def test_transcription_agrees_with_jiwer():
     assert "4 clusters, a certificate takes 20" in found.intervals["wer_rise"].refused
 
 
+def heard(speakers, *, size):
+    scorer = TranscriptionScorer(decoding(Task.TRANSCRIPTION, {"alphabet": ALPHABET}))
+    for start in range(0, len(TRUE), size):
+        part = slice(start, min(start + size, len(TRUE)))
+        batch = Batch(
+            inputs={"x": np.zeros((part.stop - part.start, 1))},
+            labels=None,
+            indices=tuple(range(part.start, part.stop)),
+            targets=tuple(TRUE[part]),
+            speakers=speakers[start // size],
+        )
+        outputs = {"output": spoken(TRUE[part])}
+        scorer.add(batch, outputs, outputs)
+    return scorer.result()
+
+
+def test_speakers_are_numbered_as_they_come_whatever_the_batches():
+    whole = heard([("ann", "7", "ann", "7")], size=4)
+    assert {c.name: c.values for c in whole.truth}["speaker"] == (0.0, 1.0, 0.0, 1.0)
+    assert heard([("ann", "7"), ("ann", "7")], size=2) == whole
+    assert scored(whole).intervals["wer_rise"].units == 2
+    for mixed in ([None, ("ann", "7")], [("ann", "7"), None]):
+        with pytest.raises(DataError, match="some samples have speakers and some have none"):
+            heard(mixed, size=2)
+
+
 def test_symbols_with_an_end_and_labels_of_symbols():
     x = np.array([[1, 2, 0, 3], [2, 2, 2, 0]])
     labels = [np.array([1, 2, -1, -1]), np.array([2, 2, 2, -1])]
