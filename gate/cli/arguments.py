@@ -53,6 +53,11 @@ def add_accept_worse(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_in_ci(parser: argparse.ArgumentParser) -> None:
+    """The word without which baselines are not written in continuous integration."""
+    parser.add_argument("--in-ci", action="store_true", help="allow it although CI is set")
+
+
 def add_baselines(parser: argparse.ArgumentParser) -> None:
     """Where baselines are."""
     parser.add_argument(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
@@ -17,14 +16,14 @@ from gate.baseline.present import present_baseline, present_diff
 from gate.baseline.store import BaselineStore
 from gate.baseline.update import Update, prepare
 from gate.cli import baseline_log
-from gate.cli.arguments import add_accept_worse, add_baselines, add_jobs, add_select
+from gate.cli.arguments import add_accept_worse, add_baselines, add_in_ci, add_jobs, add_select
 from gate.core.convert import to_plain
 from gate.core.result import CaseResult
 from gate.core.status import ExitCode
 from gate.judge.wording import count, names
 from gate.run.artifacts import default_artifacts_dir, keep_candidates_of
 from gate.run.events import CaseFinished, Event
-from gate.run.settings import InfrastructureError, RunSettings, default_cache_dir
+from gate.run.settings import InfrastructureError, RunSettings, default_cache_dir, in_ci
 from gate.run.store import StoredRunError, create_run, read_run
 from gate.spec.diagnostics import SpecError
 from gate.spec.load import load_specs
@@ -69,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="also where nothing but times and memory changed, which they do in every run",
     )
     update.add_argument("--dry-run", action="store_true", help="show the diff and write nothing")
-    update.add_argument("--in-ci", action="store_true", help="allow it although CI=true is set")
+    add_in_ci(update)
     update.add_argument("--full", action="store_true", help="show every changed value")
     add_jobs(update)
 
@@ -131,7 +130,7 @@ def run(args: argparse.Namespace) -> int:
 def _update(args: argparse.Namespace, store: BaselineStore) -> int:
     if bool(args.paths) == (args.run_dir is not None):
         raise _UsageError("gate baseline update: name specs to run, or --from RUN, not both")
-    if os.environ.get("CI", "").lower() in {"1", "true"} and not (args.in_ci or args.dry_run):
+    if in_ci() and not (args.in_ci or args.dry_run):
         raise _UsageError(
             "gate baseline update: CI is set, and a check that accepts its own results checks"
             " nothing; run it on a workstation, or give --in-ci in a job made for it"

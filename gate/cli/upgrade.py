@@ -11,14 +11,14 @@ from pathlib import Path
 
 from gate.baseline.errors import BaselineError
 from gate.baseline.store import BaselineStore
-from gate.cli.arguments import add_accept_worse, add_select
+from gate.cli.arguments import add_accept_worse, add_in_ci, add_select
 from gate.cli.complain import complain
 from gate.core.canonical import digest
 from gate.core.case import Case
 from gate.core.status import ExitCode, Status
 from gate.judge.wording import count, names
 from gate.run.artifacts import ArtifactStore, default_artifacts_dir
-from gate.run.settings import default_cache_dir
+from gate.run.settings import default_cache_dir, in_ci
 from gate.spec.diagnostics import SpecError
 from gate.spec.load import load_specs
 from gate.spec.matrix import SelectError, plan
@@ -73,6 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="afterwards accept the new stack's results, with this upgrade as the reason",
     )
     add_accept_worse(parser)
+    add_in_ci(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON document")
 
 
@@ -100,6 +101,12 @@ def run(args: argparse.Namespace) -> int:
     if bool(args.requirements) == (args.new is not None):
         sys.stderr.write(
             "gate upgrade: name what is upgraded, as in 'onnxruntime==1.31.1', or --new PYTHON\n"
+        )
+        return ExitCode.USAGE
+    if args.update_baselines and in_ci() and not args.in_ci:
+        sys.stderr.write(
+            "gate upgrade: CI is set, and a check that accepts its own results checks nothing:"
+            " leave --update-baselines out, or give --in-ci in a job made for it\n"
         )
         return ExitCode.USAGE
     root = project_root()
@@ -224,10 +231,13 @@ def _accept(
         [
             *(str(new.python), "-m", "gate.cli.main", "baseline", "update", *specs),
             *("--reason", reason, *selected),
+            *(("--in-ci",) if args.in_ci else ()),
             *(word for metric in args.accept_worse for word in ("--accept-worse", metric)),
         ],
         env=dict(environment(bench)),
         cwd=bench.project,
+        # Standard output is one JSON document, and that is written already.
+        stdout=sys.stderr if args.json else None,
         check=False,
     )
     return done.returncode

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from types import TracebackType
 from typing import Self, TextIO
@@ -18,6 +17,7 @@ from gate.run.events import (
     StageProgress,
     Waiting,
 )
+from gate.run.settings import in_ci
 
 
 class Quiet:
@@ -131,8 +131,7 @@ def display(*, quiet: bool, stream: TextIO | None = None) -> Quiet:
     stream = stream or sys.stderr
     if quiet:
         return Quiet()
-    in_ci = os.environ.get("CI", "").lower() not in ("", "0", "false")
-    return Live(stream) if stream.isatty() and not in_ci else Plain(stream)
+    return Live(stream) if stream.isatty() and not in_ci() else Plain(stream)
 
 
 def came_to(result: CaseResult) -> str:

@@ -12,6 +12,8 @@ from gate.run.mutation import Mutation
 from gate.run.shards import Part
 
 CACHE_BYTES = 5 * 1000**3
+_OTHER_CI = ("TF_BUILD", "JENKINS_URL", "TEAMCITY_VERSION")
+"""Set by systems that do not set ``CI``."""
 
 
 class InfrastructureError(Exception):
@@ -51,6 +53,14 @@ class RunSettings:
     """Folder of such copies, run in place of candidates made here."""
     part: Part | None = None
     """Set where the plan is one shard of a whole, which is stored with the run."""
+
+
+def in_ci() -> bool:
+    """Whether this runs in continuous integration: what ``CI`` says, else what such systems set."""
+    told = os.environ.get("CI")
+    if told is not None:
+        return told.strip().lower() not in {"", "0", "false", "no", "off"}
+    return any(os.environ.get(name) for name in _OTHER_CI)
 
 
 def default_cache_dir(root: Path) -> Path:

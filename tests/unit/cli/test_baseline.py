@@ -143,9 +143,15 @@ def test_errors_skips_and_interrupted_runs_record_nothing(project, store, capsys
     assert store.files() == ()
 
 
-def test_update_in_ci_must_be_meant(project, store, monkeypatch, capsys) -> None:
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("CI", "true"), ("CI", "1"), ("CI", "yes"), ("CI", "woodpecker"), ("JENKINS_URL", "http://x")],
+)
+def test_update_in_ci_must_be_meant(  # noqa: PLR0917 - fixtures
+    project, store, monkeypatch, capsys, name, value
+) -> None:
     stored(project, [result()])
-    monkeypatch.setenv("CI", "true")
+    monkeypatch.setenv(name, value)
     assert update("--from") == ExitCode.USAGE
     assert "--in-ci" in capsys.readouterr().err
     assert store.files() == ()
