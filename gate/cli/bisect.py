@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import shutil
 import sys
@@ -44,6 +45,7 @@ from gate.upgrade.stacks import (
     source_of_gate,
     this_interpreter,
 )
+from gate.upgrade.standing import standing
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -116,8 +118,8 @@ class _PackageSearch:
         else:
             history = versions_between(args.package, args.good, args.bad, python=self._base)
         self.search = Search(history)
-        self.work = _work(root, args, case, history)
         self._baselines = BaselineStore(root / "baselines")
+        self.work = _work(root, args, case, history, self._baselines)
 
     def label(self, step: str) -> str:
         """The step for people."""
@@ -167,8 +169,8 @@ class _CommitSearch:
         self._root = root
         history = commits_between(self._top, args.good, args.bad)
         self.search = Search(history)
-        self.work = _work(root, args, case, history)
         self._baselines = BaselineStore(root / "baselines")
+        self.work = _work(root, args, case, history, self._baselines)
         python = (args.python or this_interpreter()).absolute()
         self._stack = given_stack("this stack", python)
 
@@ -230,10 +232,22 @@ def _judge(case: Case, baselines: BaselineStore) -> Callable[[CaseResult], Verdi
     return lambda result: judged(replace(result, case=case), baselines)
 
 
-def _work(root: Path, args: argparse.Namespace, case: Case, history: list[str]) -> Path:
+def _work(
+    root: Path,
+    args: argparse.Namespace,
+    case: Case,
+    history: list[str],
+    baselines: BaselineStore,
+) -> Path:
     asked = {
         "case": case.id,
         "spec": case.spec_digest,
+        # A commit brings its own files; the baseline is today's either way.
+        "standing": None if args.commits else standing(case),
+        "baselines": {
+            path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in baselines.files(case.id)
+        },
         "check": args.check,
         "package": args.package,
         "history": history,

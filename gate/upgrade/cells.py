@@ -17,6 +17,7 @@ from gate.core.result import CaseResult
 from gate.run.job import read_record, write_record
 from gate.run.store import StoredRunError, escaped, read_run
 from gate.upgrade.stacks import Stack
+from gate.upgrade.standing import standing
 
 DONE = "done.json"
 START_SECONDS = 120.0
@@ -100,6 +101,7 @@ def _key(case: Case, stack: Stack, candidates: Path | None) -> str:
         {
             "case": case.id,
             "spec": case.spec_digest,
+            "standing": standing(case),
             "python": str(stack.python),
             "versions": dict(stack.versions),
             "candidates": str(candidates) if candidates is not None else None,
@@ -142,7 +144,7 @@ def _run(command: list[str], bench: Bench, *, limit: float) -> str:
 
 def environment(bench: Bench) -> Mapping[str, str]:
     """Variables under which a stack runs this gate."""
-    here = {k: v for k, v in os.environ.items() if k not in {"PYTHONHOME", "VIRTUAL_ENV", "CI"}}
+    here = {k: v for k, v in os.environ.items() if k not in {"PYTHONHOME", "VIRTUAL_ENV"}}
     # The user's own path stays: entries may need it.
     path = [str(bench.gate_source), *filter(None, [here.get("PYTHONPATH")])]
     return {

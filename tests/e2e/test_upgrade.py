@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +16,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from tests.e2e.project import Project, make_candidate
+from tests.e2e.project import QUIET, ROOT, Project, make_candidate
 
 CASE = "digits/given@ort-cpu"
 SPECS = ("pyproject.toml", "digits.yaml", "candidate.onnx")
@@ -77,6 +80,31 @@ def test_the_same_stack_twice_changes_nothing(project: Project) -> None:
     again = project.gate("upgrade", *arguments, json_output=True)
     assert again.report["cases"] == done.report["cases"]
     assert [run.stat().st_mtime_ns for run in runs] == before
+
+
+def test_a_comparison_that_was_killed_goes_on(project: Project) -> None:
+    arguments = ("upgrade", "--new", sys.executable, "--specs", "digits.yaml", "--select", CASE)
+    begun = subprocess.Popen(
+        [sys.executable, "-m", "gate.cli.main", *arguments],
+        cwd=project.folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "SHIPPED": str(ROOT), **QUIET},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    ended = time.monotonic() + 120
+    while not (done := sorted(project.folder.glob(".gate/upgrades/*/*/old-made/done.json"))):
+        assert begun.poll() is None
+        assert time.monotonic() < ended
+        time.sleep(0.02)
+    os.killpg(begun.pid, signal.SIGKILL)
+    begun.wait()
+    before = done[0].stat().st_mtime_ns
+    assert len(list(project.folder.glob(".gate/upgrades/*/*/*/done.json"))) < 3
+    again = project.gate(*arguments, json_output=True)
+    assert again.code == 0, again.output
+    assert again.report["cases"][0]["causes"] == ["unchanged"]
+    assert done[0].stat().st_mtime_ns == before, "what was done is not done again"
 
 
 def test_nothing_to_upgrade_is_a_mistake(project: Project) -> None:
