@@ -103,6 +103,35 @@ def test_a_step_that_did_not_finish_is_no_pass(
     assert gate_action.main(["decide"]) == code
 
 
+def test_what_ends_well_without_a_report_is_no_pass(
+    gate_action: ModuleType,
+    outputs: Callable[[], dict[str, str]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """As ``gate merge --help`` would, and whatever else ends with 0."""
+    monkeypatch.setattr(gate_action, "gate_command", lambda: ["true"])
+    monkeypatch.setenv("GATE_SPECS", "specs/")
+    assert gate_action.main(["gate"]) == 0
+    assert (outputs()["exit-code"], outputs()["verdict"]) == ("3", "error")
+    assert "left no report" in capsys.readouterr().out
+
+
+def test_no_input_is_taken_for_an_option(
+    gate_action: ModuleType,
+    outputs: Callable[[], dict[str, str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in (
+        ("COMMAND", "merge"),
+        ("RUNS", "--help"),
+        ("PLAN_DIGEST", "--help"),
+    ):
+        monkeypatch.setenv(f"GATE_{name}", value)
+    assert gate_action.main(["gate"]) == 0
+    assert outputs()["verdict"] == "error"
+
+
 GOOD = {
     "GATE_PLAN_RESULT": "success", "GATE_SHARDS_RESULT": "success", "GATE_MERGE_RESULT": "success",
     "GATE_CASES": "3", "GATE_VERDICT": "pass", "GATE_COUNTS": '{"PASS":2,"XFAIL":1,"FAIL":0}',
@@ -454,6 +483,16 @@ def test_an_upgrade_is_proposed_once_and_then_renewed(
     (folder / "open").write_text('[{"number": 3}]')
     assert change.main() == 0
     assert (folder / "called").read_text().splitlines()[-1].startswith("pr edit gate/upgrade")
+
+
+def test_a_report_longer_than_a_pull_request_may_be_is_cut_at_a_line(change: ModuleType) -> None:
+    assert change.fitting_body("short\n") == "short\n"
+    text = "".join(f"| case {n} | unchanged |\n" for n in range(5000))
+    cut = change.fitting_body(text)
+    assert len(cut) <= 65_536
+    kept, _, notice = cut.partition("\n\n")
+    assert text.startswith(f"{kept}\n")
+    assert "whole report" in notice
 
 
 def test_pins_follow_and_other_lines_stay(change: ModuleType) -> None:

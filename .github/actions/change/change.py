@@ -22,6 +22,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "gate"))
 from gate_action import InputError, call_gate, fail, given, output, selection, specs
 
 ALLOWED = ("baselines/", "constraints.txt")
+MOST_BODY = 60_000
+"""Characters of a pull request's text; GitHub refuses more than 65536 as a whole."""
 WRITERS = frozenset({"admin", "maintain", "write"})
 COMMENT = re.compile(
     r"/gate baseline (?P<sha>[0-9a-f]{12,40}) (?P<globs>\S+(?: \S+)*?)"
@@ -82,10 +84,9 @@ def upgrade() -> int:
         return 0
     folder = change_folder()
     wanted = [f"{name}=={version}" for name, version in newest.items()]
-    # The job is made for accepting results; the gate refuses that where it is told that this is CI.
-    os.environ.pop("CI", None)
     words = ["upgrade", *wanted, "--specs", *specs(), "--report", str(folder / "report.md")]
-    code = call_gate([*words, "--update-baselines"])
+    # The job is made for accepting results, which the gate refuses in CI without this word.
+    code = call_gate([*words, "--update-baselines", "--in-ci"])
     constraints = Path(given("GATE_CONSTRAINTS") or "constraints.txt")
     if constraints.is_file():
         constraints.write_text(repinned(constraints.read_text("utf-8"), newest), encoding="utf-8")
@@ -167,13 +168,24 @@ def propose() -> int:
         print("the change is empty: there is nothing to propose")
         return 0
     _push(f"+HEAD:refs/heads/{branch}")
-    body = folder / "report.md"
+    body = folder / "body.md"
+    body.write_text(fitting_body((folder / "report.md").read_text("utf-8")), encoding="utf-8")
     open_one = run_gh("pr", "list", "--head", branch, "--state", "open", "--json", "number")
     if json.loads(open_one):
         run_gh("pr", "edit", branch, "--title", title, "--body-file", str(body))
     else:
         run_gh("pr", "create", "--head", branch, "--title", title, "--body-file", str(body))
     return 0
+
+
+def fitting_body(text: str) -> str:
+    """The report, cut at a line where it is longer than a pull request's text may be."""
+    if len(text) <= MOST_BODY:
+        return text
+    kept = text[:MOST_BODY].rpartition("\n")[0]
+    return (
+        f"{kept}\n\n**Cut to fit:** the artifact `gate-change` of the run has the whole report.\n"
+    )
 
 
 def push() -> int:

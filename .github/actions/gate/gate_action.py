@@ -70,14 +70,19 @@ def gate() -> int:
     if command == "run":
         words = ["run", *specs(), *selection(), *_run_options()]
     elif command == "merge":
-        words = ["merge", given("GATE_RUNS") or fail_input("runs: name the folder of the shards")]
+        runs = given("GATE_RUNS") or fail_input("runs: name the folder of the shards")
+        words = ["merge", no_option(runs)]
         if digest := given("GATE_PLAN_DIGEST"):
-            words += ["--plan-digest", digest]
+            words.append(f"--plan-digest={digest}")
     else:
         raise InputError(f"command: expected run, plan or merge, found '{command}'")
     code = call_gate([*words, *_reports(report), *_policy()])
+    counted = counts(report / "report.json")
+    if code == 0 and not counted:
+        fail("the gate ended well and left no report: that is no pass")
+        code = 3
     output({"exit-code": str(code), "verdict": VERDICTS.get(code, "error"), "report": str(report)})
-    output({"counts": json.dumps(counts(report / "report.json"), separators=(",", ":"))})
+    output({"counts": json.dumps(counted, separators=(",", ":"))})
     return 0
 
 
@@ -141,7 +146,7 @@ def _run_options() -> list[str]:
     words: list[str] = []
     if shard := given("GATE_SHARD"):
         # Shards report nothing by themselves: the merge says everything once.
-        words += ["--shard", shard, "--no-summary", "--no-annotations"]
+        words += [f"--shard={shard}", "--no-summary", "--no-annotations"]
     if baseline := given("GATE_BASELINE"):
         if baseline not in BASELINES:
             raise InputError(f"baseline: expected {', '.join(BASELINES)}, found '{baseline}'")
@@ -173,7 +178,12 @@ def specs() -> list[str]:
     paths = given("GATE_SPECS").split()
     if not paths:
         raise InputError("specs: name at least one spec or folder of specs")
-    return [path if not path.startswith("-") else f"./{path}" for path in paths]
+    return [no_option(path) for path in paths]
+
+
+def no_option(path: str) -> str:
+    """A path that the command line cannot take for an option."""
+    return path if not path.startswith("-") else f"./{path}"
 
 
 def selection() -> list[str]:
