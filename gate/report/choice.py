@@ -70,7 +70,7 @@ def as_text(case: Case, choice: Choice) -> str:
             quantity(one.figures.get("speedup"), "x"),
             seconds(one.seconds),
         )
-        for index, one in _shown(choice)
+        for index, one in shown(choice)
     ]
     headers = ("", "tried", "verdict", "size", "sqnr", "top1_drop", "speedup", "took")
     table = tabulate(rows, headers, maxcolwidths=[None, 28, 60, *[None] * 5], disable_numparse=True)
@@ -79,7 +79,7 @@ def as_text(case: Case, choice: Choice) -> str:
     return f"{head}\n{table}{left}\n"
 
 
-def _shown(choice: Choice) -> Iterator[tuple[int, Tried]]:
+def shown(choice: Choice) -> Iterator[tuple[int, Tried]]:
     """All rungs of a ladder; of a search the front, the uniform one and the chosen one."""
     wanted = set(range(len(choice.tried)))
     if choice.how == "search":

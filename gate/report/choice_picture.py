@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from gate.core.case import Case
 from gate.core.choice import Choice, Tried
+from gate.judge.wording import count
 from gate.report.choice import front, measured
 from gate.report.format import quantity
 from gate.report.html_report.scale import fitted
 from gate.report.html_report.svg import drawing, line, path, tag, text
 
-_WIDTH, _HEIGHT = 720.0, 420.0
-_LEFT, _RIGHT, _TOP, _BOTTOM = 72.0, 696.0, 52.0, 352.0
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+_WIDTH, _HEIGHT = 720.0, 366.0
+_LEFT, _RIGHT, _TOP, _BOTTOM = 72.0, 696.0, 28.0, 320.0
+_HEAD = 36
+"""Pixels for what a file says above the drawing."""
 _STYLE = """
 svg{background:#fff;font:12px system-ui,sans-serif}
 text{fill:#24292f}.quiet{fill:#57606a}
@@ -23,16 +31,45 @@ text{fill:#24292f}.quiet{fill:#57606a}
 
 
 def svg(case: Case, choice: Choice) -> str:
-    """All mixtures that were measured: bytes across, SQNR of the worst output upwards; opens by
-    itself."""
+    """The front as a file that opens by itself."""
+    head = [
+        tag("style", _STYLE),
+        text(16, 20, case.id),
+        text(16, 36, choice.remark, class_="quiet"),
+    ]
+    legend = "yellow: every layer quantized; blue: the front; ring: chosen"
+    foot = [text(16, _BOTTOM + _HEAD + 62, legend, class_="quiet")]
+    moved = tag("g", *_plot(choice), transform=f"translate(0 {_HEAD})")
+    parts = [*head, moved, *foot]
+    whole = drawing(_WIDTH, _HEIGHT + _HEAD + 22, parts, label=_told(case, choice), class_="choice")
+    return str(whole).replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1) + "\n"
+
+
+def plot(case: Case, choice: Choice) -> Markup:
+    """The same for a page, which has the style and says what the colours mean."""
+    return drawing(_WIDTH, _HEIGHT, _plot(choice), label=_told(case, choice), class_="choice")
+
+
+def _told(case: Case, choice: Choice) -> str:
+    """What a screen reader says."""
+    one = choice.taken
+    chosen = f"{quantity(one.size_bytes, 'B')}, {quantity(one.figures.get('sqnr'), 'dB')}"
+    mixtures = f"{count(len(measured(choice)), 'mixture')} of {case.id}"
+    return f"accuracy over bytes of {mixtures}; chosen: {one.name}, {chosen}"
+
+
+def _plot(choice: Choice) -> list[Markup]:
+    """All mixtures that were measured: bytes across, SQNR of the worst output upwards."""
     points = measured(choice)
     across = [size for size, _ in points.values()]
     if choice.limit_bytes is not None:
         across.append(float(choice.limit_bytes))
     x = fitted(across, _LEFT, _RIGHT, log=False)
     y = fitted((sqnr for _, sqnr in points.values()), _BOTTOM, _TOP, log=False)
-    parts: list[str] = [tag("style", _STYLE), text(16, 20, case.id)]
-    parts.append(text(16, 36, choice.remark, class_="quiet"))
+    parts = [
+        text(16, _TOP - 8, "SQNR of the worst output", class_="quiet"),
+        text(_RIGHT, _BOTTOM + 38, "bytes of the file", class_="quiet", anchor="end"),
+    ]
     for value in x.ticks():
         parts.append(line(x(value), _TOP, x(value), _BOTTOM, "grid"))
         parts.append(text(x(value), _BOTTOM + 18, quantity(value, "B"), anchor="middle"))
@@ -55,14 +92,10 @@ def svg(case: Case, choice: Choice) -> str:
     if choice.chosen in points:
         size, sqnr = points[choice.chosen]
         parts.append(_dot(x(size), y(sqnr), 8, "chosen", choice.taken))
-    legend = "yellow: every layer quantized; blue: the front; ring: chosen; SQNR of the worst output over bytes of the file"
-    parts.append(text(16, _HEIGHT - 14, legend, class_="quiet"))
-    told = f"accuracy over bytes of {len(points)} mixtures of {case.id}"
-    picture = drawing(_WIDTH, _HEIGHT, parts, label=told, class_="choice")
-    return str(picture).replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1) + "\n"
+    return parts
 
 
-def _dot(x: float, y: float, radius: float, class_: str, one: Tried) -> str:
+def _dot(x: float, y: float, radius: float, class_: str, one: Tried) -> Markup:
     figures = ", ".join(f"{name} {value:.3g}" for name, value in one.figures.items())
     title = tag("title", f"{one.name}: {quantity(one.size_bytes, 'B')}, {figures}")
     return tag("circle", title, cx=x, cy=y, r=radius, class_=class_)

@@ -102,6 +102,8 @@ def _against(compared: Sequence[FlipsCompared]) -> str:
     top1 = next((c for c in compared if c.metric == "top1" and c.accepted is not None), None)
     if top1 is None:
         return ""
+    if not (top1.new or top1.gone or top1.now.lost):
+        return "no sample is lost, as in the baseline"
     if not (top1.new or top1.gone):
         return "the samples that are lost are those of the baseline"
     parts = [

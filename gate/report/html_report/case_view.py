@@ -19,6 +19,7 @@ from gate.report.explain import Topic, explain
 from gate.report.format import quantity, seconds
 from gate.report.html_report.answers import Answers, answers
 from gate.report.html_report.changes import Changes, changes
+from gate.report.html_report.choice_view import ChoiceView, choice_view
 from gate.report.html_report.latency import Latency, latency
 from gate.report.html_report.layer_facts import LayerFact, layer_facts
 from gate.report.html_report.overview import find_text, key_of
@@ -43,7 +44,7 @@ class Level(IntEnum):
 
 
 _LEFT_OUT = {
-    Level.CHECKS: "Layer by layer view, latencies and changes are left out to keep this page small.",
+    Level.CHECKS: "Layer by layer view, latencies, changes and what was tried are left out to keep this page small.",
 }
 
 
@@ -61,6 +62,7 @@ class CaseView:
     output: str
     """What a worker that failed printed last."""
     tiers: tuple[TierRules, ...]
+    choice: ChoiceView | None
     layers: tuple[LayerFact, ...]
     layers_summary: str
     profile: Profile | None
@@ -124,6 +126,11 @@ def case_view(
         ),
         output="\n".join(tail(x.text, _OUTPUT_LINES) for x in told if x.topic is Topic.OUTPUT),
         tiers=tier_rules(verdict, baseline),
+        choice=(
+            choice_view(result.case, seen.choice)
+            if result and seen and seen.choice and level >= Level.LAYERS
+            else None
+        ),
         layers=layers,
         layers_summary=_layers_summary(seen, measured),
         profile=profile(layers, verdict.first_bad_layer) if layers else None,

@@ -59,7 +59,9 @@ def gauge(readings: Sequence[Reading], *, op: Op, unit: str, status: Status) -> 
     points = [main.value, main.bound, *(r.value for r in others)]
     points += [v for v in (main.low, main.high, main.baseline) if v is not None]
     axis = fitted(points, _EDGE, WIDTH - _EDGE, margin=0.12)
-    parts = [*_bar(axis, main.bound, op), *_others(axis, others), *_labels(axis, main.bound, unit)]
+    named = quantity(main.bound, unit) if shared else "bound"
+    parts = [*_bar(axis, main.bound, op), *_others(axis, others)]
+    parts += _labels(axis, main.bound, unit, named)
     if main.low is not None and main.high is not None:
         parts += _whisker(axis, main.low, main.high)
     if main.baseline is not None:
@@ -88,17 +90,20 @@ def _others(axis: Scale, others: Sequence[Reading]) -> Iterator[Markup]:
         yield svg.tag("path", d=marks, class_="g-other")
 
 
-def _labels(axis: Scale, bound: float, unit: str) -> Iterator[Markup]:
+def _labels(axis: Scale, bound: float, unit: str, named: str) -> Iterator[Markup]:
     at = axis(bound)
     room = _LABEL_ROOM / 2
     place = min(max(at, room), WIDTH - room)
-    yield svg.text(place, _TEXT, quantity(bound, unit), class_="g-at", anchor="middle")
+    yield svg.text(place, _TEXT, named, class_="g-at", anchor="middle")
     taken = [place]
     for tick in sorted(axis.ticks(4), key=lambda value: -abs(axis(value) - at)):
         x = axis(tick)
         if room <= x <= WIDTH - room and all(abs(x - other) >= _LABEL_ROOM for other in taken):
             taken.append(x)
-            yield svg.text(x, _TEXT, quantity(tick, unit), class_="g-tick", anchor="middle")
+            # Counted from the bound, a place is a difference and has a sign.
+            sign = "+" if named == "bound" and tick > 0 else ""
+            label = f"{sign}{quantity(tick, unit)}"
+            yield svg.text(x, _TEXT, label, class_="g-tick", anchor="middle")
             yield svg.line(x, _AXIS + 5, x, _AXIS + 9, "g-notch")
 
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 WIDTH = 540.0
 _SPREAD_HEIGHT, _ROUNDS_HEIGHT = 176.0, 176.0
 _LEFT, _RIGHT = 76.0, 14.0
+_WORDS = 66.0
+"""Room at the right of rounds for what their median is."""
 _BINS = 48
 _MIDDLE, _REACH = 74.0, 50.0
 _MANY = 200
@@ -100,7 +102,7 @@ def rounds(given: Rounds) -> Markup:
     shown = np.percentile(values, [2.0, 98.0]).tolist() if len(values) >= 20 else values
     interval = given.interval or ()
     y = fitted([*shown, *given.bounds, *interval, given.none], bottom, top, margin=0.06, log=False)
-    right = WIDTH - _RIGHT
+    right = WIDTH - _WORDS
     parts: list[Markup] = [svg.text(4, 12, given.title, class_="p-text")]
     if given.interval is not None:
         edge, base = y(given.interval[1]), y(given.interval[0])
@@ -123,10 +125,10 @@ def rounds(given: Rounds) -> Markup:
     parts.append(_dots(values, y))
     parts.append(svg.line(_LEFT, y(median(values)), right, y(median(values)), "l-mid"))
     parts += _borders(given, len(values), top, bottom)
-    label = f"median {quantity(median(values), given.unit)}"
-    parts.append(
-        svg.text(right, max(y(median(values)) - 6, top + 8), label, class_="p-label", anchor="end")
-    )
+    # Beside the drawing: on it the words would hide rounds.
+    for row, words in enumerate(("median", quantity(median(values), given.unit))):
+        at = min(max(y(median(values)), top + 8), bottom - 12) - 2 + 14 * row
+        parts.append(svg.text(right + 6, at, words, class_="p-label"))
     under = "rounds in the order they were taken"
     if len(given.launches) > 1:
         under += ", launches parted by dotted lines"
@@ -136,7 +138,7 @@ def rounds(given: Rounds) -> Markup:
 
 
 def _dots(values: Sequence[float], y: Scale) -> Markup:
-    step = (WIDTH - _LEFT - _RIGHT) / len(values)
+    step = (WIDTH - _LEFT - _WORDS) / len(values)
     size = 2.2 if len(values) <= _MANY else 1.4
     turn = f"a{size} {size} 0 1 0 "
     dots = "".join(
@@ -148,7 +150,7 @@ def _dots(values: Sequence[float], y: Scale) -> Markup:
 
 
 def _borders(given: Rounds, total: int, top: float, bottom: float) -> Iterator[Markup]:
-    step = (WIDTH - _LEFT - _RIGHT) / total
+    step = (WIDTH - _LEFT - _WORDS) / total
     ends = list(accumulate(len(launch) for launch in given.launches))[:-1]
     for index, end in enumerate(ends, start=1):
         x = _LEFT + end * step

@@ -170,6 +170,7 @@ def gauge_legend() -> list[tuple[Markup, str]]:
     reading = Reading(value=31.0, bound=28.0, low=30.0, high=32.0, baseline=33.5)
     failed = Reading(value=26.5, bound=28.0)
     crowd = [Reading(value=30.0 + n / 4, bound=28.0) for n in (0, 3, 4, 6, 9, 10, 14)]
+    apart = [Reading(value=30.0 + n, bound=28.0 + n / 2) for n in (0, 2, 3, 5)]
     return [
         (
             gauge([reading], op=Op.GE, unit="dB", status=Status.PASS),
@@ -182,6 +183,10 @@ def gauge_legend() -> list[tuple[Markup, str]]:
         (
             gauge(crowd, op=Op.GE, unit="dB", status=Status.PASS),
             "ticks: the other layers of the same rule; the one nearest to its bound is the disc",
+        ),
+        (
+            gauge(apart, op=Op.GE, unit="dB", status=Status.PASS),
+            "each layer has a bound of its own: the axis counts from it",
         ),
     ]
 

@@ -25,6 +25,7 @@ from gate.judge.wording import count
 from gate.report.format import quantity
 from gate.report.html_report import overview
 from gate.report.html_report.case_view import Level, case_view
+from gate.report.html_report.choice_view import COLUMNS
 from gate.report.html_report.fit import Budget, fitted_sections
 from gate.report.outcome import SEVERITY, Outcome, counts_line, outcome, spaced
 from gate.report.text import one_line
@@ -180,7 +181,7 @@ def _notices(
         notices.append(f"{count(len(ordered) - kept, 'case')} are not listed at all")
     for level, what in (
         (Level.ROW, "shown by a row alone"),
-        (Level.CHECKS, "shown without layer by layer view, latencies and changes"),
+        (Level.CHECKS, "shown without layer by layer view, latencies, changes and what was tried"),
         (Level.LAYERS, "shown without pictures of inputs"),
     ):
         words = [outcome(ordered[i]) for i in range(kept) if levels[i] is level]
@@ -218,6 +219,7 @@ def _names() -> dict[str, object]:
         "glyphs": {overview.key_of(word): overview.GLYPHS[word] for word in Outcome},
         "words": {word.value: spaced(word) for word in Outcome},
         "keys": {word.value: overview.key_of(word) for word in Outcome},
+        "choice_columns": COLUMNS,
         "decibel": lambda value: quantity(value, "dB") if value is not None else "",
     }
 

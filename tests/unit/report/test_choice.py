@@ -8,7 +8,7 @@ import yaml
 from gate.core.choice import Choice, Tried
 from gate.core.convert import from_plain, to_plain
 from gate.report.choice import as_text, entry, explained, fragment, front
-from gate.report.choice_picture import svg
+from gate.report.choice_picture import plot, svg
 from tests.unit.report.records import case
 
 CASE = case("digits/mix@ort-cpu")
@@ -116,7 +116,7 @@ def test_the_picture_is_a_file_of_its_own() -> None:
     root = ET.fromstring(svg(CASE, mixture()))  # noqa: S314 - ours
     name = "{http://www.w3.org/2000/svg}"
     assert root.tag == f"{name}svg"
-    circles = root.findall(f"{name}circle")
+    circles = list(root.iter(f"{name}circle"))
     kinds = [circle.get("class") for circle in circles]
     # What could not be made has no place; the chosen one has a ring around it.
     assert sorted(map(str, kinds)) == ["best", "best", "chosen", "tried", "uniform"]
@@ -124,6 +124,13 @@ def test_the_picture_is_a_file_of_its_own() -> None:
     assert (ring.get("cx"), ring.get("cy")) == (circles[2].get("cx"), circles[2].get("cy"))
     ys = [float(str(c.get("cy"))) for c in circles]
     assert ys[3] < ys[2] < ys[0] < ys[1], "more SQNR is further up"
+
+
+def test_a_page_gets_the_same_drawing_without_a_style_of_its_own() -> None:
+    file, page = svg(CASE, mixture()), plot(CASE, mixture())
+    assert "<style" not in page
+    assert page.count("<circle") == file.count("<circle") == 5
+    assert "4 mixtures of digits/mix@ort-cpu; chosen: a b, 1.08 kB, 22 dB" in page
 
 
 def test_hostile_names_are_text() -> None:

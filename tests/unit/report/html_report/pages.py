@@ -10,6 +10,7 @@ import numpy as np
 
 from gate.baseline.make import make_baseline
 from gate.core.baseline import Baseline, Provenance
+from gate.core.choice import Choice, Tried
 from gate.core.flipped import Flipped, FlipsCompared
 from gate.core.flips import Flip, Flips
 from gate.core.layer import ErrorSums, LayerMatch, LayerRow, LayersObserved, QParams, TensorInfo
@@ -105,6 +106,40 @@ def layer_checks(count: int = LAYERS) -> tuple[Check, ...]:
     )
 
 
+def choice(names: str = "") -> Choice:
+    """A search: every layer quantized, two on the way to the one that was taken, one off the front."""
+    tried = [
+        Tried(
+            name=f"{names}{len(kept)} in float",
+            holds=sqnr > 20.0,
+            why="" if sqnr > 20.0 else f"{names}sqnr {sqnr:g} dB >= 20 dB",
+            size_bytes=size,
+            figures={"sqnr": sqnr, "top1_drop": 0.5},
+            kept=kept,
+            seconds=1.5,
+        )
+        for kept, size, sqnr in (
+            ((), 1000, 10.0),
+            ((f"{names}stem",), 1050, 9.0),
+            ((f"{names}stem", f"{names}head"), 1080, 22.0),
+            ((f"{names}stem", f"{names}head", f"{names}mid"), 2000, 30.0),
+        )
+    ]
+    return Choice(
+        how="search",
+        method="onnxruntime-static",
+        options={"keep_float": [f"{names}stem", f"{names}head"]},
+        chosen=2,
+        tried=tuple(tried),
+        on="calibration",
+        samples=64,
+        met=True,
+        remark=f"{names}2 of 12 layers in float",
+        limit_bytes=1100,
+        seconds=6.0,
+    )
+
+
 def rich_observation(case_id: str) -> Observation:
     rng = np.random.default_rng(0)
     rounds = 60
@@ -120,6 +155,7 @@ def rich_observation(case_id: str) -> Observation:
             reference_top1="1" * 180 + "0" * 20, candidate_top1="1" * 170 + "0" * 28 + "11"
         ),
         layers=layers(),
+        choice=choice(),
         timing=TimingObserved(
             batch=1,
             warmup_rounds=5,
@@ -227,6 +263,7 @@ def hostile() -> dict[str, object]:
     seen = replace(
         result.observation,
         layers=layers(names=HOSTILE),
+        choice=choice(names=HOSTILE),
         notes=(HOSTILE,),
         environment=replace(
             result.observation.environment, cpu_model=HOSTILE, versions={HOSTILE: HOSTILE}

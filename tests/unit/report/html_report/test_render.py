@@ -111,6 +111,24 @@ def test_it_loads_nothing_and_allows_nothing(page):
     assert "http" not in policy.replace("http-equiv", "")
 
 
+def test_a_search_shows_its_front_and_what_it_took(page):
+    (label,) = [a["aria-label"] for a in page.all("svg") if a.get("class") == "choice"]
+    assert label.startswith("accuracy over bytes of 4 mixtures of digits/ptq-per-tensor@ort-cpu")
+    assert label.endswith("chosen: 2 in float, 1.08 kB, 22 dB")
+    dots = [a["class"] for a in page.all("circle")]
+    kinds = sorted(kind for kind in dots if not kind.startswith(("g-", "p-", "l-")))
+    assert kinds == ["best", "best", "chosen", "tried", "uniform"]
+    said = " ".join(page.said())
+    for words in (
+        "Search on 64 calibration samples, 6.0 s; 2 of 12 layers in float.",
+        "2 in float chosen holds 1.08 kB 22 dB 0.5 pp - 1.5 s",
+        "0 in float sqnr 10 dB >= 20 dB 1 kB",
+        "1 more that were tried are not on the front.",
+        "Layers left in float: 2 stem head",
+    ):
+        assert words in said
+
+
 def test_every_rule_is_drawn_with_its_figures(page):
     labels = [a["aria-label"] for a in page.all("svg") if a.get("class") == "gauge"]
     assert any(label.startswith("measured 9.87 dB, bound < 15 dB") for label in labels)
