@@ -7,6 +7,7 @@ The parser only splits the text; what a word means follows the core schema of YA
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -79,7 +80,7 @@ def read(source: str, name: str) -> tuple[Node | None, list[Diagnostic]]:
     except _StopError as stop:
         return None, [*composer.diagnostics, stop.diagnostic]
     except yaml.YAMLError as error:
-        return None, [*composer.diagnostics, _syntax(error, name)]
+        return None, [*composer.diagnostics, _syntax(error, source, name)]
     if composer.root is None and not composer.diagnostics:
         return None, [whole_file(name, "is empty")]
     return composer.root, composer.diagnostics
@@ -93,7 +94,11 @@ _WAYS_OUT = {
 }
 
 
-def _syntax(error: yaml.YAMLError, name: str) -> Diagnostic:
+_VARIABLE = re.compile(r"[\[{,:]\s*\$\{")
+"""One that begins an unquoted value inside of brackets or braces, where YAML takes its brace for a mapping's."""
+
+
+def _syntax(error: yaml.YAMLError, source: str, name: str) -> Diagnostic:
     problem = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
     context = getattr(error, "context", None)
     started = getattr(error, "context_mark", None)
@@ -103,6 +108,9 @@ def _syntax(error: yaml.YAMLError, name: str) -> Diagnostic:
         hint = str(context)
         if started is not None and mark is not None and started.line != mark.line:
             hint = f"{context} that starts in line {started.line + 1}"
+        line = source.splitlines()[mark.line : mark.line + 1] if mark is not None else []
+        if any(_VARIABLE.search(text) for text in line):
+            hint = 'a text with braces in it needs quotes here, as in "${NAME}/file"'
     position = SourcePosition(
         file=name,
         line=mark.line + 1 if mark is not None else 1,
