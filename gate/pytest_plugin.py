@@ -82,6 +82,7 @@ class _GateSession:
         self._verdicts: dict[str, Verdict] = {}
         self._spec_paths: dict[str, Path] = {}
         self._globs_used: set[str] = set()
+        self._mistake = ""
         self.order: list[str] = []
         """Ids of the collected cases."""
         self.not_applicable: list[tuple[str, str]] = []
@@ -133,9 +134,8 @@ class _GateSession:
         """A selection that selects nothing is a mistake (unless files could not be read)."""
         unused = [g for g in self._config.getoption("--gate-select") if g not in self._globs_used]
         if unused and not session.testsfailed:
-            raise pytest.UsageError(
-                f"--gate-select: no case matches {', '.join(map(repr, unused))}"
-            )
+            self._mistake = f"--gate-select: no case matches {', '.join(map(repr, unused))}"
+            raise pytest.UsageError(self._mistake)
 
     # --- running ------------------------------------------------------------------------------
 
@@ -185,18 +185,25 @@ class _GateSession:
         told = getattr(node, "workeroutput", None) or {}
         self.order = self.order or told.get("gate_order", [])
         self.not_applicable = self.not_applicable or told.get("gate_not_applicable", [])
+        self._mistake = self._mistake or told.get("gate_mistake", "")
 
-    def pytest_sessionfinish(self) -> None:
-        """Tell the controller what was collected."""
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Tell the controller what was collected, and what it would not hear of otherwise."""
         output = getattr(self._config, "workeroutput", None)
         if output is not None:
             output["gate_order"] = self.order
             output["gate_not_applicable"] = [list(pair) for pair in self.not_applicable]
+            output["gate_mistake"] = self._mistake
+        elif self._mistake:
+            session.exitstatus = pytest.ExitCode.USAGE_ERROR
 
     # --- reporting ----------------------------------------------------------------------------
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Show the table of all cases that ran."""
+        if self._mistake and self._config.pluginmanager.has_plugin("dsession"):
+            # Without xdist pytest shows it itself.
+            terminalreporter.write_line(f"ERROR: {self._mistake}", red=True)
         if not self.order:
             return
         from gate.core.case import NotApplicable

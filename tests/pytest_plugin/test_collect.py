@@ -108,6 +108,14 @@ def test_a_selection_that_matches_nothing_is_a_usage_error(project):
     result.stderr.fnmatch_lines(["*no case matches 'tiny/god@?'*"])
 
 
+def test_with_xdist_it_is_told_as_well(project):
+    result = project.runpytest_subprocess(
+        "--gate", "specs", "--gate-select", "tiny/god@*", "-n", "2", "-p", "no:cacheprovider"
+    )
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stdout.fnmatch_lines(["ERROR: --gate-select: no case matches 'tiny/god@?'"])
+
+
 def test_keywords_select(project):
     assert collected(project, "--gate", "specs", "-k", "strict and layers")[1] == [ALL[4]]
 
