@@ -17,7 +17,7 @@ from gate.core.canonical import JsonValue
 from gate.core.spec import Options, TargetSpec
 from gate.core.tensors import TensorMap
 from gate.quantize import _onnx
-from gate.quantize.base import CalibrationBatches, QuantizeError, with_defaults
+from gate.quantize.base import CalibrationBatches, QuantizeError, refusal, with_defaults
 
 if TYPE_CHECKING:
     from gate.models.base import LoadedModel
@@ -99,11 +99,15 @@ class OnnxMethod(ABC):
             graph = onnx.load_model(str(prepared), load_external_data=False).graph
         return tuple(node.name for node in graph.node)
 
+    def refused(self, options: Options, target: TargetSpec) -> tuple[str, str] | None:  # noqa: ARG002
+        """See ``RefusingQuantizer.refused``."""
+        return refusal(lambda: self._completed(options))
+
     def _completed(self, options: Options) -> dict[str, JsonValue]:
         """All options, which the artifact then has.
 
         Raises:
-            QuantizeError: they contradict one another.
+            OptionsError: they contradict one another.
         """
         return with_defaults(options, self.options_schema)
 

@@ -12,7 +12,7 @@ from gate.core.spec import InputSpec
 from gate.models.base import ModelError
 from gate.models.exported import program_module
 from gate.models.pt2_archive import check_archive
-from gate.models.tensors import example_inputs
+from gate.models.tensors import dynamic_axes, example_inputs
 from gate.quantize.base import QuantizeError
 
 if TYPE_CHECKING:
@@ -150,20 +150,10 @@ def integer_weights(graph: GraphModule) -> int:
 def _program(module: nn.Module, inputs: Mapping[str, InputSpec], *, strict: bool) -> Any:
     import torch
 
-    dims = {
-        axis: torch.export.Dim(axis)
-        for spec in inputs.values()
-        for axis in spec.shape
-        if isinstance(axis, str)
-    }
-    shapes = tuple(
-        {place: dims[axis] for place, axis in enumerate(spec.shape) if isinstance(axis, str)}
-        for spec in inputs.values()
-    )
     try:
         with torch.enable_grad(), quiet_pt2e():
             return torch.export.export(
-                module, example_inputs(inputs), dynamic_shapes=shapes, strict=strict
+                module, example_inputs(inputs), dynamic_shapes=dynamic_axes(inputs), strict=strict
             )
     except Exception as error:  # export runs the model's code, which may raise anything
         told = next((line for line in str(error).splitlines() if line.strip()), repr(error))

@@ -39,7 +39,7 @@ def complete_training(
     """The option with every default.
 
     Raises:
-        QuantizeError: options that contradict one another.
+        OptionsError: options that contradict one another.
     """
     complete = with_defaults(given, training_schema("", observers=observers))
     settle_loop(complete, given, said=f"{key}: ", observers=observers)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from gate.core.canonical import JsonValue
 from gate.core.spec import Options, TargetSpec
 from gate.models.torch_runtime import ENGINES, engine_of
-from gate.quantize.base import QuantizeError, with_defaults
+from gate.quantize.base import OptionsError, with_defaults
 
 # Without VNNI the 16-bit sums of fbgemm's kernels saturate at full range; x86 may dispatch to them.
 _REDUCES_RANGE = frozenset({"x86", "fbgemm"})
@@ -33,15 +33,16 @@ def for_kernels(
     """The options with their defaults, those that go by the target among them.
 
     Raises:
-        QuantizeError: activations that the engine cannot have.
+        OptionsError: activations that the engine cannot have.
     """
     complete = with_defaults(options, schema)
     complete.setdefault("engine", engine_of(target.options))
     symmetric = complete["activations"] == "quint8/symmetric"
     complete.setdefault("reduce_range", complete["engine"] in _REDUCES_RANGE and not symmetric)
     if symmetric and complete["reduce_range"]:
-        raise QuantizeError(
+        raise OptionsError(
             "torch cannot reduce the range of symmetric activations: drop reduce_range, or use "
-            "activations: quint8/affine"
+            "activations: quint8/affine",
+            option="reduce_range",
         )
     return complete

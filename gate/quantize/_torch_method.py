@@ -23,7 +23,7 @@ from gate.quantize._torch_common import (
     torch_versions,
 )
 from gate.quantize._torch_state import STATE_FILE, load_state, save_state
-from gate.quantize.base import CalibrationBatches, file_artifact, with_defaults
+from gate.quantize.base import CalibrationBatches, file_artifact, refusal, with_defaults
 
 if TYPE_CHECKING:
     from torch import nn
@@ -108,11 +108,15 @@ class TorchMethod(ABC):
         """Names that ``keep_float`` selects among: the paths of the modules."""
         return module_paths(model.module)
 
+    def refused(self, options: Options, target: TargetSpec) -> tuple[str, str] | None:
+        """See ``RefusingQuantizer.refused``."""
+        return refusal(lambda: self._completed(options, target))
+
     def _completed(self, options: Options, target: TargetSpec) -> dict[str, JsonValue]:  # noqa: ARG002
         """All options, which the artifact then has.
 
         Raises:
-            QuantizeError: they contradict one another.
+            OptionsError: they contradict one another.
         """
         return with_defaults(options, self.options_schema)
 

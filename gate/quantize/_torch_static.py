@@ -18,7 +18,7 @@ from gate.quantize._torch_kernels import (
     for_kernels,
 )
 from gate.quantize._torch_method import TorchMethod, TorchWork
-from gate.quantize.base import QuantizeError
+from gate.quantize.base import OptionsError, QuantizeError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -90,12 +90,16 @@ class StaticMethod(TorchMethod):
         complete = for_kernels(options, self.options_schema, target)
         if complete["weights"].endswith("/affine"):
             if complete["engine"] == "onednn":
-                raise QuantizeError(
+                raise OptionsError(
                     "the engine onednn has no kernels for affine weights: use another engine, or "
-                    f"weights: {complete['weights'].removesuffix('/affine')}"
+                    f"weights: {complete['weights'].removesuffix('/affine')}",
+                    option="weights",
                 )
             if complete["weight_observer"] == "mse":
-                raise QuantizeError("weight_observer: mse looks for symmetric scales; use minmax")
+                raise OptionsError(
+                    "weight_observer: mse looks for symmetric scales; use minmax",
+                    option="weight_observer",
+                )
         return complete
 
     def _made(self, work: TorchWork) -> nn.Module:

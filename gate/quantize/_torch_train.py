@@ -16,7 +16,12 @@ from gate.core.spec import InputSpec
 from gate.models.base import ModelError
 from gate.models.tensors import name_outputs
 from gate.quantize._torch_common import positional
-from gate.quantize.base import CalibrationBatches, QuantizeError, labelled_batches
+from gate.quantize.base import (
+    CalibrationBatches,
+    OptionsError,
+    QuantizeError,
+    labelled_batches,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -132,12 +137,15 @@ def settle_loop(
         observers: whether there are any to freeze.
 
     Raises:
-        QuantizeError: options that contradict one another.
+        OptionsError: options that contradict one another.
     """
     if complete["optimizer"] == "sgd":
         complete.setdefault("momentum", 0.9)
     elif "momentum" in given:
-        raise QuantizeError(f"{said}momentum is an option of sgd, not of {complete['optimizer']}")
+        raise OptionsError(
+            f"{said}momentum is an option of sgd, not of {complete['optimizer']}",
+            option=f"{said.replace(': ', '.')}momentum",
+        )
     complete.setdefault("freeze_batch_norm", complete["epochs"] // 2)
     if observers:
         complete.setdefault("freeze_observers", max(1, 2 * complete["epochs"] // 3))

@@ -21,6 +21,15 @@ class QuantizeError(Exception):
     """Quantization that failed or did nothing; the message is for the user."""
 
 
+class OptionsError(QuantizeError):
+    """Options that contradict one another, or that no kernel of the target has."""
+
+    def __init__(self, message: str, *, option: str) -> None:
+        super().__init__(message)
+        self.option = option
+        """The one at fault; of an option inside another, ``outer.inner``."""
+
+
 CalibrationBatches = Callable[[], Iterator[TensorMap]]
 """Each call starts the calibration samples anew, in the same order and batches."""
 
@@ -70,6 +79,15 @@ def file_artifact(
         producer=producer,
         options=dict(options),
     )
+
+
+def refusal(complete: Callable[[], object]) -> tuple[str, str] | None:
+    """What ``RefusingQuantizer.refused`` tells, from how a method completes its options."""
+    try:
+        complete()
+    except OptionsError as error:
+        return error.option, str(error)
+    return None
 
 
 class Quantizer(Protocol):
@@ -126,6 +144,15 @@ class CalibratingQuantizer(Protocol):
 
     def calibrates(self, options: Options) -> bool:
         """Whether it needs them with these."""
+        ...
+
+
+@runtime_checkable
+class RefusingQuantizer(Protocol):
+    """A quantizer that can tell before a run which options cannot stand together."""
+
+    def refused(self, options: Options, target: TargetSpec) -> tuple[str, str] | None:
+        """The option at fault and why; None where they can. Imports no framework."""
         ...
 
 

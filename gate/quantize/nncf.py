@@ -15,7 +15,7 @@ from gate.core.spec import Options
 from gate.core.transform import TransformError, apply_inputs
 from gate.quantize import _onnx
 from gate.quantize._onnx_method import OnnxMethod, OnnxWork
-from gate.quantize.base import QuantizeError
+from gate.quantize.base import OptionsError, QuantizeError
 
 _SMOOTH, _ALIGN = "smooth-quant", "channel-alignment"
 _FAST_BIAS, _BIAS = "fast-bias-correction", "bias-correction"
@@ -78,7 +78,9 @@ class Nncf(OnnxMethod):
     def _completed(self, options: Options) -> dict[str, JsonValue]:
         complete = super()._completed(options)
         if {_FAST_BIAS, _BIAS} <= set(complete["correct"]):
-            raise QuantizeError(f"correct: {_FAST_BIAS} and {_BIAS} are two ways of the same")
+            raise OptionsError(
+                f"correct: {_FAST_BIAS} and {_BIAS} are two ways of the same", option="correct"
+            )
         return complete
 
     def _made(self, work: OnnxWork) -> Artifact:

@@ -12,7 +12,7 @@ from gate.core.canonical import JsonValue
 from gate.core.spec import Options
 from gate.quantize import _onnx
 from gate.quantize._onnx_method import OnnxMethod, OnnxWork
-from gate.quantize.base import QuantizeError
+from gate.quantize.base import OptionsError, QuantizeError
 
 _LIBRARY = "quantization/matmul_nbits_quantizer.py"
 _PRODUCT = "_MatMul"
@@ -83,6 +83,8 @@ class OnnxRuntimeMatMulNBits(OnnxMethod):
         return complete
 
     def _made(self, work: OnnxWork) -> Artifact:
+        if work.options["algorithm"] == "hqq" and find_spec("torch") is None:
+            raise QuantizeError("algorithm: hqq needs torch: pip install 'quantgate[torch]'")
         refused: QuantizeError | None = None
         try:
             with _onnx.quiet("ONNX Runtime's MatMulNBits quantization"):
@@ -104,19 +106,18 @@ class OnnxRuntimeMatMulNBits(OnnxMethod):
 def _refuse(chosen: Mapping[str, JsonValue]) -> None:
     """What the library would leave out, or assert."""
     if chosen["format"] == "QDQ" and chosen["accuracy_level"]:
-        raise QuantizeError(
+        raise OptionsError(
             "accuracy_level is not written into a QDQ file: the runtime decides it; leave it out, or take"
-            " format: QOperator"
+            " format: QOperator",
+            option="accuracy_level",
         )
-    if chosen["algorithm"] != "hqq":
-        return
-    if chosen["format"] == "QDQ" or chosen["symmetric"] or chosen["accuracy_level"]:
-        raise QuantizeError(
+    other = chosen["format"] == "QDQ" or chosen["symmetric"] or chosen["accuracy_level"]
+    if chosen["algorithm"] == "hqq" and other:
+        raise OptionsError(
             "algorithm: hqq gives zero points in floating point: it takes format: QOperator, symmetric:"
-            " false and no accuracy_level"
+            " false and no accuracy_level",
+            option="algorithm",
         )
-    if find_spec("torch") is None:
-        raise QuantizeError("algorithm: hqq needs torch: pip install 'quantgate[torch]'")
 
 
 def _write(work: OnnxWork) -> None:

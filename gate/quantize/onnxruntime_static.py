@@ -12,7 +12,7 @@ from gate.core.spec import Options
 from gate.quantize import _onnx
 from gate.quantize._onnx_method import OnnxMethod, OnnxWork
 from gate.quantize._onnx_untouched import check_op_types
-from gate.quantize.base import QuantizeError
+from gate.quantize.base import OptionsError
 
 if TYPE_CHECKING:
     from gate.models.base import LoadedModel
@@ -81,12 +81,14 @@ class OnnxRuntimeStatic(OnnxMethod):
         complete = super()._completed(options)
         activations = complete["activations"]
         if activations in ("int8", "int16") and complete["weights"].startswith("uint8"):
-            raise QuantizeError(
-                f"{activations} activations with uint8 weights: no kernel exists for this"
+            raise OptionsError(
+                f"{activations} activations with uint8 weights: no kernel exists for this",
+                option="weights",
             )
         if activations in _SIXTEEN_BITS and complete["format"] != "QDQ":
-            raise QuantizeError(
-                f"{activations} activations: no {complete['format']} kernel has them; use format: QDQ"
+            raise OptionsError(
+                f"{activations} activations: no {complete['format']} kernel has them; use format: QDQ",
+                option="format",
             )
         return complete
 

@@ -38,7 +38,13 @@ from gate.quantize._torch_common import (
 )
 from gate.quantize._torch_finetune import complete_training, fine_tune, training_schema
 from gate.quantize._torchao import torchao_unavailable, torchao_versions
-from gate.quantize.base import CalibrationBatches, QuantizeError, file_artifact, with_defaults
+from gate.quantize.base import (
+    CalibrationBatches,
+    QuantizeError,
+    file_artifact,
+    refusal,
+    with_defaults,
+)
 
 if TYPE_CHECKING:
     from torch.fx import GraphModule
@@ -94,6 +100,17 @@ class Pt2e:
         """See ``Quantizer.versions``."""
         return torchao_versions()
 
+    def refused(self, options: Options, target: TargetSpec) -> tuple[str, str] | None:  # noqa: ARG002
+        """See ``RefusingQuantizer.refused``."""
+        return refusal(lambda: self._completed(options))
+
+    def _completed(self, options: Options) -> dict[str, JsonValue]:
+        complete = with_defaults(options, self.options_schema)
+        if _QAT in complete:
+            given = {_FREEZE: 0, **complete[_QAT]}
+            complete[_QAT] = complete_training(given, key=_QAT, observers=True)
+        return complete
+
     def quantize(
         self,
         model: LoadedModel,
@@ -107,10 +124,7 @@ class Pt2e:
         """Export, calibrate or train, convert and write the program; see ``Quantizer.quantize``."""
         from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e
 
-        complete = with_defaults(options, self.options_schema)
-        if _QAT in complete:
-            given = {_FREEZE: 0, **complete[_QAT]}
-            complete[_QAT] = complete_training(given, key=_QAT, observers=True)
+        complete = self._completed(options)
         path = out_dir / PROGRAM_FILE
         with (
             torch_settings(engine=engine_of(target.options), threads=target.threads),

@@ -21,7 +21,7 @@ from gate.models.loading import seeded
 from gate.models.torch_runtime import engine_of, torch_settings
 from gate.quantize._torch_common import module_kinds
 from gate.quantize._torch_finetune import complete_training, fine_tune, training_schema
-from gate.quantize.base import CalibrationBatches, QuantizeError
+from gate.quantize.base import CalibrationBatches, QuantizeError, refusal
 from gate.quantize.torch_fx_static import TorchFxStatic
 
 if TYPE_CHECKING:
@@ -54,6 +54,10 @@ class Sparse24(TorchFxStatic):
         },
     }
 
+    def refused(self, options: Options, target: TargetSpec) -> tuple[str, str] | None:
+        """See ``RefusingQuantizer.refused``."""
+        return refusal(lambda: _trained(options)) or super().refused(options, target)
+
     def quantize(
         self,
         model: LoadedModel,
@@ -65,11 +69,7 @@ class Sparse24(TorchFxStatic):
         out_dir: Path,
     ) -> Artifact:
         """Prune, train where asked, quantize and write the state; see ``Quantizer.quantize``."""
-        complete: dict[str, JsonValue] = {"dense": [], **options}
-        if _FINE_TUNE in complete:
-            complete[_FINE_TUNE] = complete_training(
-                complete[_FINE_TUNE], key=_FINE_TUNE, observers=False
-            )
+        complete = _trained(options)
         with torch_settings(engine=engine_of(target.options), threads=target.threads), seeded(seed):
             sparse = _pruned(model, calibration, complete, seed)
         return super().quantize(
@@ -80,6 +80,16 @@ class Sparse24(TorchFxStatic):
             seed=seed,
             out_dir=out_dir,
         )
+
+
+def _trained(options: Options) -> dict[str, JsonValue]:
+    """The options with those of the training complete, where there is any."""
+    complete: dict[str, JsonValue] = {"dense": [], **options}
+    if _FINE_TUNE in complete:
+        complete[_FINE_TUNE] = complete_training(
+            complete[_FINE_TUNE], key=_FINE_TUNE, observers=False
+        )
+    return complete
 
 
 def _pruned(

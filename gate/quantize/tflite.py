@@ -12,7 +12,14 @@ from gate.core.canonical import JsonValue
 from gate.core.spec import Options, TargetSpec
 from gate.models import tensorflow
 from gate.models.tflite import litert_missing
-from gate.quantize.base import CalibrationBatches, QuantizeError, file_artifact, with_defaults
+from gate.quantize.base import (
+    CalibrationBatches,
+    OptionsError,
+    QuantizeError,
+    file_artifact,
+    refusal,
+    with_defaults,
+)
 
 if TYPE_CHECKING:
     from gate.models.base import LoadedModel
@@ -77,6 +84,17 @@ class TfliteQuantizer:
         """Whether these options need calibration samples."""
         return options.get("mode", "dynamic") in CALIBRATED
 
+    def refused(self, options: Options, target: TargetSpec) -> tuple[str, str] | None:  # noqa: ARG002
+        """See ``RefusingQuantizer.refused``."""
+        return refusal(lambda: self._completed(options))
+
+    def _completed(self, options: Options) -> dict[str, JsonValue]:
+        complete = with_defaults(options, self.options_schema)
+        io, mode = complete["io"], complete["mode"]
+        if io != "float32" and mode not in CALIBRATED:
+            raise OptionsError(f"io: {io} needs mode int8 or int8-int16, not {mode}", option="io")
+        return complete
+
     def quantize(
         self,
         model: LoadedModel,
@@ -91,10 +109,8 @@ class TfliteQuantizer:
         from gate.models.base import ModelError
         from gate.models.keras import write_tflite
 
-        complete = with_defaults(options, self.options_schema)
+        complete = self._completed(options)
         mode, path = complete["mode"], out_dir / MODEL_FILE
-        if complete["io"] != "float32" and mode not in CALIBRATED:
-            raise QuantizeError(f"io: {complete['io']} needs mode int8 or int8-int16, not {mode}")
         with tempfile.TemporaryDirectory(prefix="gate-calibration-") as folder:
             request = {key: complete[key] for key in ("io", "per_channel", "float_fallback")}
             if mode in CALIBRATED:

@@ -31,7 +31,7 @@ from gate.quantize._torch_kernels import (
 )
 from gate.quantize._torch_method import TorchMethod, TorchWork
 from gate.quantize._torch_train import TRAINING_PROPERTIES, settle_loop
-from gate.quantize.base import QuantizeError
+from gate.quantize.base import OptionsError, QuantizeError
 from gate.spec.entries import ENTRY_PATTERN
 
 if TYPE_CHECKING:
@@ -96,9 +96,10 @@ class TorchQat(TorchMethod):
         complete = for_kernels(options, self.options_schema, target)
         if "entry" in complete:
             if idle := [name for name in TRAINING_PROPERTIES if name in options]:
-                raise QuantizeError(
+                raise OptionsError(
                     f"{', '.join(idle)}: options of the built-in loop, which entry takes the place of; hand "
-                    "them to the entry under options"
+                    "them to the entry under options",
+                    option=idle[0],
                 )
             complete.setdefault("options", {})
             return {name: v for name, v in complete.items() if name not in TRAINING_PROPERTIES}

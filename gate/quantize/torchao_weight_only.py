@@ -13,7 +13,7 @@ from gate.core.canonical import JsonValue
 from gate.core.spec import Options, TargetSpec
 from gate.quantize._torch_common import KEEP_FLOAT_SCHEMA, chosen_modules
 from gate.quantize._torchao import TorchaoMethod, swapped
-from gate.quantize.base import QuantizeError
+from gate.quantize.base import OptionsError, QuantizeError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -60,7 +60,9 @@ class TorchaoWeightOnly(TorchaoMethod):
     def _completed(self, options: Options, target: TargetSpec) -> dict[str, JsonValue]:
         complete = super()._completed(options, target)
         if complete["weights"] == "int8" and not complete["symmetric"]:
-            raise QuantizeError(f"{self.name}: int8 weights are symmetric: drop 'symmetric'")
+            raise OptionsError(
+                f"{self.name}: int8 weights are symmetric: drop 'symmetric'", option="symmetric"
+            )
         return complete
 
     def _structure(

@@ -13,6 +13,7 @@ from gate.core.task import CLASSIFICATION, Task
 from gate.core.tolerance import Tolerance
 from gate.metrics.catalogue import BY_NAME
 from gate.spec import formats
+from gate.spec.conflicts import check_options
 from gate.spec.diagnostics import Diagnostic, name_or_list, one_of, shown
 from gate.spec.matrix import Pair, demanded, matches, overrides_of, probes_of, wanted_pairs
 from gate.spec.nodes import Mapping, Node, Path, Scalar, Sequence, at, child, dotted, key_position
@@ -61,6 +62,7 @@ def check_spec(spec: Spec, root: Node) -> list[Diagnostic]:
     return [
         *_calibration(spec, root, pairs),
         *_impossible(spec, root, pairs),
+        *check_options(spec, root, pairs),
         *_overrides(spec, root, pairs),
         *_demands(spec, root, pairs),
         *_task(spec, root),
