@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gate.core.result import CaseResult
-from gate.core.status import Status
+from gate.core.status import Status, worst
 from gate.core.verdict import Verdict
 from gate.run.job import write_text
 from gate.upgrade.search import Outcome, Search, Turn
@@ -41,8 +41,10 @@ def bisect(
         HistoryError: an end is not what it was said to be.
     """
     journal = work / JOURNAL
+    ends = (search.history[0], search.history[-1])
     for known, outcome in _read(journal).items():
-        if known in search.history:
+        # Without its ends there is no search: one that could not be tested is tried again.
+        if known in search.history and not (outcome is Outcome.SKIP and known in ends):
             search.tell(known, outcome)
     while (step := search.next()) is not None:
         say(f"{label(step)}: testing (about {search.steps_left()} more)")
@@ -104,7 +106,7 @@ def outcome_of(verdict: Verdict, rule: str | None, *, error_is_bad: bool = False
         if not asked:
             return Tested(outcome=Outcome.SKIP, why=f"no check is called {rule}")
         bad = [check for check in asked if check.status is Status.FAIL]
-        status = Status.FAIL if bad else asked[0].status
+        status = worst([check.status for check in asked])
     if bad:
         why = f"{bad[0].tier}.{bad[0].rule} of {bad[0].subject}: {bad[0].message}"
     if status is Status.FAIL:

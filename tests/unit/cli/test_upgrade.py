@@ -1,11 +1,19 @@
-"""``gate upgrade`` before it makes or runs anything."""
+"""``gate upgrade`` before it runs anything, and after it has run everything."""
 
 from __future__ import annotations
 
+import argparse
 from typing import TYPE_CHECKING
 
 from gate.cli.main import main
+from gate.cli.upgrade import _accept
 from gate.core.status import ExitCode
+from gate.upgrade.attribution import Attribution
+from gate.upgrade.cells import Bench
+from gate.upgrade.compare import Upgraded
+from gate.upgrade.stacks import Stack
+from tests.unit.judge.builders import case
+from tests.unit.report.records import PASSED
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,3 +35,25 @@ def test_accepting_in_ci_must_be_meant(
         said = capsys.readouterr().err
         assert "none.yaml" in said
         assert "--in-ci" not in said
+
+
+def test_what_the_update_says_is_no_part_of_the_document(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    python = tmp_path / "python"
+    python.write_text('#!/bin/sh\necho "$@"\nexit 1\n')
+    python.chmod(0o755)
+    upgraded = Upgraded(
+        case=case(),
+        cells={},
+        attribution=Attribution(case_id=case().id, findings=()),
+        verdict=PASSED,
+    )
+    bench = Bench(project=tmp_path, work=tmp_path, gate_source=tmp_path, cache_dir=tmp_path)
+    args = argparse.Namespace(json=True, update_baselines=True, accept_worse=["size"], in_ci=True)
+    new = Stack(name="new", python=python, versions={})
+    assert _accept(args, "upgrade of it", new, [upgraded], bench=bench) == 1
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert "--reason upgrade of it" in err
+    assert "--in-ci --accept-worse size" in err
