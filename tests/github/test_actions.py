@@ -117,6 +117,18 @@ def test_what_ends_well_without_a_report_is_no_pass(
     assert "left no report" in capsys.readouterr().out
 
 
+def test_a_shard_may_be_empty(
+    gate_action: ModuleType,
+    outputs: Callable[[], dict[str, str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(gate_action, "gate_command", lambda: ["true"])
+    monkeypatch.setenv("GATE_SPECS", "specs/")
+    monkeypatch.setenv("GATE_SHARD", "2/2")
+    assert gate_action.main(["gate"]) == 0
+    assert outputs()["exit-code"] == "0"
+
+
 def test_no_input_is_taken_for_an_option(
     gate_action: ModuleType,
     outputs: Callable[[], dict[str, str]],
