@@ -12,6 +12,7 @@ made again.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -27,7 +28,12 @@ from gate.core.convert import from_plain
 from gate.run.locks import Announce, FileLock, silently
 
 MANIFEST = "manifest.json"
+_NO_PLACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 ARTIFACT_KIND = "artifact"
+
+
+class CacheError(OSError):
+    """The folder cannot be written; the message is for the user."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +115,25 @@ class Cache:
         """Lock the place of a key while it is looked up and, where needed, made.
 
         Afterwards the entry stays protected from eviction until this process ends.
+
+        Raises:
+            CacheError: the folder cannot be written, or its disk is full.
         """
+        try:
+            with self._locked(kind, parts) as slot:
+                yield slot
+            self.evict()
+        except OSError as error:
+            # What is made in the block may fail over files of its own.
+            if error.errno not in _NO_PLACE and not self._is_at_fault(error):
+                raise
+            raise CacheError(
+                f"{self.root.parent}: the cache cannot be written: {error.strerror}; make room or give "
+                "permission, name another folder in GATE_CACHE, or run with --no-cache"
+            ) from error
+
+    @contextmanager
+    def _locked(self, kind: str, parts: Mapping[str, JsonValue]) -> Iterator[Slot]:
         slot = Slot(self.root, kind, parts)
         make, use = self._lock(slot.name, "make"), self._lock(slot.name, "use")
         make.acquire(announce=self._announce, reason=f"another case is making the same {kind}")
@@ -122,7 +146,14 @@ class Cache:
             if slot.entry is None:
                 use.release()  # otherwise the kernel does, when this process ends
             make.release()
-        self.evict()
+
+    def _is_at_fault(self, error: OSError) -> bool:
+        """Whether it is about the store's folder or one on the way to it, or about permission inside."""
+        if not isinstance(error.filename, str):
+            return False
+        root, path = self.root.absolute(), Path(error.filename).absolute()
+        inside = path.is_relative_to(root) and not isinstance(error, FileNotFoundError)
+        return inside or root.is_relative_to(path)
 
     def artifact(self, sha256: str) -> Artifact | None:
         """A quantized artifact by its content, whatever it was made from; None where there is none.

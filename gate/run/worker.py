@@ -56,11 +56,20 @@ def _run(job: Job, work: Path, announcer: Announcer, mutator: Mutator) -> Observ
     from gate.data.base import DataError
     from gate.models.base import ModelError
     from gate.quantize.base import QuantizeError
+    from gate.run.cache import CacheError
     from gate.run.observe import observe
     from gate.spec.entries import EntryError
     from gate.tiers.numerical import OutputError
 
-    refusals = (BackendError, DataError, EntryError, ModelError, OutputError, QuantizeError)
+    refusals = (
+        BackendError,
+        CacheError,
+        DataError,
+        EntryError,
+        ModelError,
+        OutputError,
+        QuantizeError,
+    )
     try:
         return observe(job, work=work, announcer=announcer, mutator=mutator)
     except MutationError as error:

@@ -182,6 +182,18 @@ def test_a_refused_model_is_a_refusal_in_stage_model(planned: Planned, engine: E
     assert (result.failure.kind, result.failure.stage) == ("refused", "model")
 
 
+def test_a_cache_that_cannot_be_written_is_said_with_the_ways_out(
+    planned: Planned, engine: Engine, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    (result,), _ = engine(planned(), cache_dir=tmp_path / "file")
+    assert result.failure is not None
+    assert (result.failure.kind, result.failure.stage) == ("refused", "quantize")
+    assert f"{tmp_path / 'file'}: the cache cannot be written" in result.failure.message
+    assert "GATE_CACHE" in result.failure.message
+    assert result.failure.last_output == ""
+
+
 def test_threads_and_hashing_of_a_worker_are_fixed() -> None:
     environment = worker_environment(3)
     assert environment["OMP_NUM_THREADS"] == "3"
