@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
-from gate.core.canonical import JsonValue
 from gate.core.spec import Options
 from gate.data.base import DataError
-from gate.data.image_folder import EXTENSIONS, ImageFiles, ImageFolder
+from gate.data.image_folder import EXTENSIONS, ImageFiles
+from gate.data.paired_folder import PairedFolder, folder_schema, paired_files
 
 if TYPE_CHECKING:
     from gate.core.tensors import Array
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _COLUMNS = 5
 
 
-class YoloFolder:
+class YoloFolder(PairedFolder):
     """Images and their boxes in the format of the YOLO family.
 
     ``path`` has the folders ``images`` and ``labels``. ``labels/x.txt`` belongs to ``images/x.jpg``
@@ -25,23 +25,8 @@ class YoloFolder:
     the image. An image without a file has no box; a file without an image is an error.
     """
 
-    name: ClassVar[str] = "yolo-folder"
-    options_schema: ClassVar[Mapping[str, JsonValue]] = {
-        "type": "object",
-        "additionalProperties": False,
-        "required": ["path"],
-        "properties": {
-            "path": {
-                "type": "string",
-                "format": "path",
-                "description": "Folder with images/ and labels/.",
-            }
-        },
-    }
-
-    def unavailable(self) -> str | None:
-        """Pillow must be installed."""
-        return ImageFolder().unavailable()
+    name = "yolo-folder"
+    options_schema = folder_schema("Folder with images/ and labels/.")
 
     def open(self, options: Options) -> BoxFiles:
         """Read the boxes and find the images, in the order of their names.
@@ -74,26 +59,6 @@ class BoxFiles(ImageFiles):
         import numpy as np
 
         return np.asarray(self._boxes[index], dtype=np.float64).reshape(-1, _COLUMNS)
-
-
-def paired_files(root: Path, folder: str, suffixes: frozenset[str]) -> dict[str, str]:
-    """Stem -> name of every file of these kinds in ``root/folder``, sorted by stem.
-
-    Raises:
-        DataError: no such folder, no file in it, or two files of one stem.
-    """
-    if not (root / folder).is_dir():
-        raise DataError(f"{root / folder}: no such folder")
-    found: dict[str, str] = {}
-    for path in sorted((root / folder).iterdir(), key=lambda path: (path.stem, path.suffix)):
-        if path.name.startswith(".") or path.suffix.lower() not in suffixes or not path.is_file():
-            continue
-        if path.stem in found:
-            raise DataError(f"{root / folder}: {found[path.stem]} and {path.name} have one stem")
-        found[path.stem] = path.name
-    if not found:
-        raise DataError(f"{root / folder}: no file of {' '.join(sorted(suffixes))}")
-    return found
 
 
 def _boxes(path: Path) -> list[tuple[float, ...]]:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
-from gate.core.canonical import JsonValue
 from gate.core.spec import Options
 from gate.data.base import DataError
-from gate.data.box_folder import paired_files
-from gate.data.image_folder import EXTENSIONS, ImageFiles, ImageFolder
+from gate.data.image_folder import EXTENSIONS, ImageFiles
+from gate.data.paired_folder import PairedFolder, folder_schema, paired_files
 
 if TYPE_CHECKING:
     from gate.core.tensors import Array
@@ -19,29 +18,14 @@ _MASKS = frozenset({".png", ".bmp", ".tif", ".tiff"})
 """Formats that keep a class index as it is."""
 
 
-class MaskFolder:
+class MaskFolder(PairedFolder):
     """``path`` has the folders ``images`` and ``masks``; files of one stem belong together.
 
     A mask is an image of one plane (grey or with a palette) whose pixel values are class indices.
     """
 
-    name: ClassVar[str] = "mask-folder"
-    options_schema: ClassVar[Mapping[str, JsonValue]] = {
-        "type": "object",
-        "additionalProperties": False,
-        "required": ["path"],
-        "properties": {
-            "path": {
-                "type": "string",
-                "format": "path",
-                "description": "Folder with images/ and masks/.",
-            }
-        },
-    }
-
-    def unavailable(self) -> str | None:
-        """Pillow must be installed."""
-        return ImageFolder().unavailable()
+    name = "mask-folder"
+    options_schema = folder_schema("Folder with images/ and masks/.")
 
     def open(self, options: Options) -> MaskFiles:
         """Find images and masks; none is opened yet.

@@ -17,7 +17,7 @@ from gate.models.base import ModelError
 from gate.models.exported import program_module
 from gate.models.onnx_modules import record_modules
 from gate.models.onnx_names import normalise
-from gate.models.tensors import example_inputs, name_outputs
+from gate.models.tensors import dynamic_axes, example_inputs, name_outputs
 
 if TYPE_CHECKING:
     from torch import nn
@@ -81,20 +81,10 @@ def _program(
 
     if isinstance(model, ExportedProgram):
         return model
-    dims = {
-        axis: torch.export.Dim(axis)
-        for spec in inputs.values()
-        for axis in spec.shape
-        if isinstance(axis, str)
-    }
-    shapes = tuple(
-        {i: dims[axis] for i, axis in enumerate(spec.shape) if isinstance(axis, str)}
-        for spec in inputs.values()
-    )
     # Tracing assigns to attributes of recurrent modules: work on a copy, or a second export differs.
     with torch.no_grad():
         return torch.export.export(
-            copy.deepcopy(model), example, dynamic_shapes=_by_position(model, shapes)
+            copy.deepcopy(model), example, dynamic_shapes=_by_position(model, dynamic_axes(inputs))
         )
 
 

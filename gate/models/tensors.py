@@ -43,6 +43,23 @@ def name_outputs(result: Any) -> dict[str, Tensor]:
     return named
 
 
+def dynamic_axes(inputs: Mapping[str, InputSpec]) -> tuple[dict[int, Any], ...]:
+    """Of each input in the spec's order: axis -> ``torch.export.Dim``, where the spec names the axis;
+    axes of one name are of one size."""
+    import torch
+
+    dims = {
+        axis: torch.export.Dim(axis)
+        for spec in inputs.values()
+        for axis in spec.shape
+        if isinstance(axis, str)
+    }
+    return tuple(
+        {place: dims[axis] for place, axis in enumerate(spec.shape) if isinstance(axis, str)}
+        for spec in inputs.values()
+    )
+
+
 def example_inputs(inputs: Mapping[str, InputSpec], *, batch: int = 2) -> tuple[Tensor, ...]:
     """Inputs of the declared shapes and types, in the spec's order, that exercise a forward pass.
 

@@ -8,13 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from gate import plugins
-from gate.backends.base import Backend, BackendError, Session
+from gate.backends.base import BackendError, Session
 from gate.core.artifact import Artifact
 from gate.core.case import Case
 from gate.core.layer import LayersObserved
-from gate.core.observation import Observation
 from gate.core.status import Status, Tier
-from gate.core.task import CLASSIFICATION
 from gate.core.tensors import TensorMap
 from gate.data.base import Batch, SampleSet
 from gate.judge.comparison import Comparison
@@ -29,8 +27,8 @@ from gate.run.localise import Sensitivity
 from gate.run.opened import Material, prepared, sessions
 from gate.run.prepare import Prepared
 from gate.run.sensitivity import Found, Kept, Quality, RefusedError, Search
+from gate.run.trial import observed_on
 from gate.tiers.layers import TABLE_BATCH, observe_layers
-from gate.tiers.numerical import observe_numerical
 
 SEARCH_SAMPLES = 64
 """Evaluation samples that the search looks at; what it finds is checked on all of them."""
@@ -226,28 +224,8 @@ def _numerical(
     reference: Callable[[TensorMap], TensorMap],
     candidate: Session,
 ) -> Measured:
-    seen = observe_numerical(
-        batches,
-        reference=reference,
-        candidate=candidate.run,
-        classification=case.model.task in CLASSIFICATION,
-        tick=lambda _: None,
-    )
-    backend: Backend = plugins.load("backends", case.target.backend)
-    return measure(
-        Observation(
-            case_id=case.id,
-            spec_digest=case.spec_digest,
-            data_digest="",
-            calibration_digest=None,
-            environment=backend.environment(case.target),
-            artifacts={},
-            samples_planned=seen.samples,
-            samples_evaluated=seen.samples,
-            outputs=seen.outputs,
-            missing_outputs=seen.missing_outputs,
-        )
-    )
+    # The search is after the numerical tolerances alone.
+    return measure(replace(observed_on(case, batches, reference, candidate), task=None))
 
 
 def _failures(case: Case, measured: Measured) -> list[str]:

@@ -8,7 +8,7 @@ here too, from fewer rounds in this process.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,7 +24,7 @@ from gate.core.status import Status, Tier
 from gate.core.task import CLASSIFICATION
 from gate.core.tensors import TensorMap
 from gate.core.verdict import Verdict
-from gate.data.base import SampleSet
+from gate.data.base import Batch, SampleSet
 from gate.judge.judge import judge
 from gate.judge.latency import timed
 from gate.judge.measure import Measured, measure
@@ -37,6 +37,7 @@ from gate.run.resources import sizes_only
 from gate.tiers.device import RUNS_PER_ROUND, observe_rounds
 from gate.tiers.layers import TABLE_BATCH, observe_layers
 from gate.tiers.numerical import observe_numerical
+from gate.tiers.task import TaskScorer
 from gate.tiers.task_custom import CustomScorer
 from gate.tiers.task_table import task_scorer
 
@@ -185,8 +186,26 @@ def observe_outputs(
         task_scorer(case.model, case.data.preprocess),
         [CustomScorer(metric) for metric in case.metrics],
     )
+    batches = bench.samples.batches(case.run.batch, limit=limit)
+    return observed_on(case, batches, reference, candidate, scorer=scorer, custom=custom)
+
+
+def observed_on(
+    case: Case,
+    batches: Iterable[Batch],
+    reference: Callable[[TensorMap], TensorMap],
+    candidate: Session,
+    *,
+    scorer: TaskScorer | None = None,
+    custom: Sequence[CustomScorer] = (),
+) -> Observation:
+    """Outputs over ``batches``, and what the scorers make of them.
+
+    Raises:
+        OutputError, BackendError: a model does not answer.
+    """
     seen = observe_numerical(
-        bench.samples.batches(case.run.batch, limit=limit),
+        batches,
         reference=reference,
         candidate=candidate.run,
         classification=case.model.task in CLASSIFICATION,

@@ -85,7 +85,9 @@ def tiny_model(
         return _from_file(spec, format, out_dir)
     if format is Format.ONNX:
         path = out_dir / f"{spec.id}.onnx"
-        path.write_bytes(_onnx_file(modules_only))
+        path.write_bytes(
+            _converted_file(Format.TORCH_MODULE, Format.ONNX, modules_only=modules_only)
+        )
         digest, size = files_sha256([path]), path.stat().st_size
         return replace(model, format=format, module=None, path=path, sha256=digest, size_bytes=size)
     if format is not Format.EXPORTED:
@@ -106,7 +108,9 @@ def _from_file(
 ) -> LoadedModel:
     """The network as a file under ``out_dir``."""
     path = out_dir / f"tiny.{format.value}"
-    path.write_bytes(_keras_file() if format is Format.KERAS else _tflite_file())
+    path.write_bytes(
+        _keras_file() if format is Format.KERAS else _converted_file(Format.KERAS, Format.TFLITE)
+    )
     return LoadedModel(
         format=format,
         sha256=files_sha256([path]),
@@ -117,21 +121,11 @@ def _from_file(
 
 
 @cache
-def _onnx_file(modules_only: bool) -> bytes:
-    """Exported once a process: it takes a second."""
-    with tempfile.TemporaryDirectory(prefix="gate-tiny-") as folder:
-        module = tiny_model(Format.TORCH_MODULE, Path(folder), modules_only=modules_only)
-        path = convert(module, Format.ONNX, out_dir=Path(folder)).path
-        assert path is not None
-        return path.read_bytes()
-
-
-@cache
-def _tflite_file() -> bytes:
+def _converted_file(source: Format, to: Format, *, modules_only: bool = False) -> bytes:
     """Converted once a process: it takes seconds."""
     with tempfile.TemporaryDirectory(prefix="gate-tiny-") as folder:
-        keras = tiny_model(Format.KERAS, Path(folder))
-        path = convert(keras, Format.TFLITE, out_dir=Path(folder)).path
+        model = tiny_model(source, Path(folder), modules_only=modules_only)
+        path = convert(model, to, out_dir=Path(folder)).path
         assert path is not None
         return path.read_bytes()
 
