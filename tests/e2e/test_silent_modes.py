@@ -14,7 +14,7 @@ import pytest
 from onnx import numpy_helper
 
 from tests.e2e.project import Finished, Project
-from tests.unit.onnx_models import Builder
+from tests.unit.onnx_models import mlp_model
 
 HEAD = """\
 version: 1
@@ -52,14 +52,7 @@ class Silent(Project):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self.spec = folder / "silent.yaml"
-        b = Builder()
-        weights = [b.weight("w1", 192, 64), b.weight("b1", 192)]
-        b.add("Gemm", "first", ["image", *weights], "h", transB=1)
-        b.add("Relu", "relu", ["h"], "r")
-        b.add("MatMul", "second", ["r", b.weight("w2", 192, 64)], "m")
-        weights = [b.weight("wf", 10, 64), b.weight("bf", 10)]
-        b.add("Gemm", "last", ["m", *weights], "output", transB=1)
-        b.save(folder / "mlp.onnx", ["N", 64])
+        mlp_model(folder, hidden=192, narrow=64)
         random = np.random.default_rng(1)
         np.savez(folder / "samples.npz", x=random.standard_normal((32, 64)).astype("f4"))
         np.savez(folder / "wrong.npz", x=random.standard_normal((32, 48)).astype("f4"))

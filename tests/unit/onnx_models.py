@@ -96,6 +96,18 @@ def lstm(b: Builder) -> None:
     b.add("Gemm", "fc", ["last", b.weight("wf", 10, 24), b.weight("bf", 10)], "output", transB=1)
 
 
+def mlp_model(folder: Path, *, hidden: int, narrow: int) -> LoadedModel:
+    """Two Gemm with a MatMul and a ReLU between them."""
+    b = Builder()
+    weights = [b.weight("w1", hidden, 64), b.weight("b1", hidden)]
+    b.add("Gemm", "first", ["image", *weights], "h", transB=1)
+    b.add("Relu", "relu", ["h"], "r")
+    b.add("MatMul", "second", ["r", b.weight("w2", hidden, narrow)], "m")
+    weights = [b.weight("wf", 10, narrow), b.weight("bf", 10)]
+    b.add("Gemm", "last", ["m", *weights], "output", transB=1)
+    return loaded(b.save(folder / "mlp.onnx", ["N", 64]))
+
+
 def write(make: Callable[[Builder], None], path: Path, shape: list[Any]) -> LoadedModel:
     builder = Builder()
     make(builder)

@@ -1,6 +1,5 @@
 """The torchvision and python sources: identity, seeds, batch-norm statistics, refusals."""
 
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from gate import plugins
 from gate.core.spec import InputSpec, ModelSpec
 from gate.models.base import LoadedModel, ModelError
 from gate.testing.checks import assert_closed_object_schema, loads_no_framework
+from tests.unit.own_module import own_module
 
 torch = pytest.importorskip("torch")
 if find_spec("torchvision") is None:  # importing it may need the gate's help
@@ -37,17 +37,13 @@ def load(source: str, *, seed: int = 0, **options: Any) -> LoadedModel:
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    (tmp_path / "pyproject.toml").write_text('[tool.gate]\ntrusted = ["own_models"]\n')
-    (tmp_path / "own_models.py").write_text(
+    source = (
         "import numpy, torch\n"
         "def net(width=4): return torch.nn.Sequential(torch.nn.Conv2d(3, width, 3), torch.nn.ReLU())\n"
         "def number(): return 3\n"
         "def images(): return numpy.full((8, 3, 32, 32), 2.0, 'float32')\n"
     )
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.delitem(sys.modules, "own_models", raising=False)
-    return tmp_path
+    return own_module(tmp_path, "own_models", source, monkeypatch)
 
 
 @pytest.mark.parametrize("name", ["torchvision", "python", "onnx", "exported"])

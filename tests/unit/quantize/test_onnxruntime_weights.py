@@ -12,6 +12,7 @@ from tests.unit.onnx_models import (
     cnn_model,
     images,
     loaded,
+    mlp_model,
     quantize,
     relative_mse_percent,
     target,
@@ -22,14 +23,7 @@ INPUTS = {"image": np.random.default_rng(3).standard_normal((16, 64)).astype(np.
 
 
 def mlp(folder):
-    b = Builder()
-    weights = [b.weight("w1", 96, 64), b.weight("b1", 96)]
-    b.add("Gemm", "first", ["image", *weights], "h", transB=1)
-    b.add("Relu", "relu", ["h"], "r")
-    b.add("MatMul", "second", ["r", b.weight("w2", 96, 32)], "m")
-    weights = [b.weight("wf", 10, 32), b.weight("bf", 10)]
-    b.add("Gemm", "last", ["m", *weights], "output", transB=1)
-    return loaded(b.save(folder / "mlp.onnx", ["N", 64]))
+    return mlp_model(folder, hidden=96, narrow=32)
 
 
 def opened(artifact, model, inputs=INPUTS):

@@ -1,6 +1,5 @@
 """The user's own quantization: what it is given, what it may return, what is refused."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from gate.core.artifact import Format
 from gate.models.base import LoadedModel
 from gate.quantize.base import QuantizeError
 from gate.testing.tiny import target_for, tiny_batches, tiny_model
+from tests.unit.own_module import own_module
 
 pytest.importorskip("torch")
 
@@ -57,13 +57,7 @@ def onnx_file(model, calibration, options, target):
 
 @pytest.fixture(autouse=True)
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = tmp_path / "project"
-    folder.mkdir()
-    (folder / "pyproject.toml").write_text('[tool.gate]\ntrusted = ["own_quantizers"]\n')
-    (folder / "own_quantizers.py").write_text(ENTRIES)
-    monkeypatch.chdir(folder)
-    monkeypatch.syspath_prepend(str(folder))
-    monkeypatch.delitem(sys.modules, "own_quantizers", raising=False)
+    own_module(tmp_path / "project", "own_quantizers", ENTRIES, monkeypatch)
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Quantization-aware training: it learns, it is reproducible, and training that was none is refused."""
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from gate.data.base import Batch
 from gate.models.base import LoadedModel
 from gate.quantize.base import LabelledBatches, QuantizeError
 from gate.testing.tiny import INPUT, target_for, tiny_batches, tiny_model
+from tests.unit.own_module import own_module
 
 torch = pytest.importorskip("torch")
 
@@ -122,13 +122,7 @@ def labelled() -> Labelled:
 
 @pytest.fixture
 def entries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = tmp_path / "project"
-    folder.mkdir()
-    (folder / "pyproject.toml").write_text('[tool.gate]\ntrusted = ["own_loops"]\n')
-    (folder / "own_loops.py").write_text(ENTRIES)
-    monkeypatch.chdir(folder)
-    monkeypatch.syspath_prepend(str(folder))
-    monkeypatch.delitem(sys.modules, "own_loops", raising=False)
+    own_module(tmp_path / "project", "own_loops", ENTRIES, monkeypatch)
 
 
 def train(

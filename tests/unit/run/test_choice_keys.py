@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import yaml
 
 from gate import plugins
 from gate.core.canonical import digest
@@ -22,9 +21,8 @@ from gate.run.mixing import _Trial
 from gate.run.opened import material
 from gate.run.trial import Bench
 from gate.spec.choosing import possible
-from gate.spec.load import load_specs
-from gate.spec.matrix import plan
 from tests.unit.onnx_models import cnn_model, images
+from tests.unit.run.cnn_case import cnn_case
 
 GOOD = {"method": "onnxruntime-static"}
 PSNR = CustomMetric(name="psnr", entry="own_metric:psnr", unit="dB", direction="higher")
@@ -42,26 +40,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 def case_of(folder: Path, **quantization: Any) -> Case:
-    spec = {
-        "version": 1,
-        "id": "cnn",
-        "model": {
-            "id": "cnn",
-            "task": "other",
-            "reference": {"source": "onnx", "path": "cnn.onnx"},
-            "inputs": {"image": {"shape": ["N", 3, 16, 16], "dtype": "float32"}},
-        },
-        "data": {
-            "calibration": {"source": "npz", "path": "b.npz", "inputs": "image"},
-            "evaluation": {"source": "npz", "path": "a.npz", "inputs": "image"},
-        },
-        "quantizations": {"auto": quantization},
-        "targets": {"ort": {"backend": "onnxruntime"}},
-        "tolerances": {"numerical": {"sqnr": ">= 15 dB"}},
-    }
-    (folder / "keys.yaml").write_text(yaml.safe_dump(spec))
-    (case,) = plan(load_specs([str(folder / "keys.yaml")])).cases
-    return case
+    tolerances = {"numerical": {"sqnr": ">= 15 dB"}}
+    return cnn_case(folder / "keys.yaml", quantization, tolerances=tolerances)
 
 
 def bench_of(case: Case, work: Path) -> Bench:

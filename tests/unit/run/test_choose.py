@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import yaml
 
 from gate import plugins
 from gate.cli.run import only_tiers
@@ -22,9 +21,8 @@ from gate.run.announce import Announcer
 from gate.run.cache import Cache
 from gate.run.choose import note, settled
 from gate.run.opened import Material, material, prepared
-from gate.spec.load import load_specs
-from gate.spec.matrix import plan
 from tests.unit.onnx_models import cnn_model, images
+from tests.unit.run.cnn_case import cnn_case
 
 GOOD = {"method": "onnxruntime-static"}
 ROUGH = {"method": "onnxruntime-static", "calibrate": "percentile", "percentile": 60}
@@ -53,28 +51,12 @@ class Bench:
         self.timed = 0
 
     def case(self, tolerances: Any = None, **quantization: Any) -> Case:
-        spec = {
-            "version": 1,
-            "id": "cnn",
-            "model": {
-                "id": "cnn",
-                "task": "other",
-                "reference": {"source": "onnx", "path": "cnn.onnx"},
-                "inputs": {"image": {"shape": ["N", 3, 16, 16], "dtype": "float32"}},
-            },
-            "data": {
-                "calibration": {"source": "npz", "path": "b.npz", "inputs": "image"},
-                "evaluation": {"source": "npz", "path": "a.npz", "inputs": "image"},
-            },
-            "quantizations": {"auto": quantization},
-            "targets": {"ort": {"backend": "onnxruntime"}},
-            "run": {"layer_samples": 4, "timing": {"warmup": 1, "rounds": 3}},
-            "tolerances": tolerances or SQNR,
-        }
-        file = self.folder / "cnn.yaml"
-        file.write_text(yaml.safe_dump(spec))
-        (case,) = plan(load_specs([str(file)])).cases
-        return case
+        return cnn_case(
+            self.folder / "cnn.yaml",
+            quantization,
+            run={"layer_samples": 4, "timing": {"warmup": 1, "rounds": 3}},
+            tolerances=tolerances or SQNR,
+        )
 
     def settle(
         self, case: Case, announcer: Announcer | None = None, given: Path | None = None

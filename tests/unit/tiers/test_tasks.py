@@ -17,30 +17,22 @@ from sklearn.metrics import (
 )
 
 from gate.core.convert import from_plain, to_plain
+from gate.core.spec import ModelSpec
 from gate.core.task import Task, TaskScores
 from gate.data.base import Batch, DataError
 from gate.judge.tasks import scored
 from gate.tiers.task import OutputError
 from gate.tiers.task_detection import DetectionScorer, corners, suppress
 from gate.tiers.task_images import SegmentationScorer
-from gate.tiers.task_scores import AnomalyScorer, RegressionScorer, VerificationScorer
-from gate.tiers.task_sequence import LanguageScorer, TranscriptionScorer
-from gate.tiers.task_table import decoding
-
-KINDS = {
-    Task.DETECTION: DetectionScorer,
-    Task.TRANSCRIPTION: TranscriptionScorer,
-    Task.LANGUAGE_MODELING: LanguageScorer,
-    Task.VERIFICATION: VerificationScorer,
-    Task.ANOMALY_DETECTION: AnomalyScorer,
-    Task.REGRESSION: RegressionScorer,
-}
+from gate.tiers.task_scores import RegressionScorer
+from gate.tiers.task_sequence import TranscriptionScorer
+from gate.tiers.task_table import decoding, task_scorer
 
 
 def scores(task, x, y, truths, *, size=7, inputs=None, **options):
     """Facts of reference ``x`` and candidate ``y``, in batches of ``size``."""
-    made = decoding(task, options)
-    scorer = SegmentationScorer(made, {}) if task is Task.SEGMENTATION else KINDS[task](made)
+    model = ModelSpec(id="m", task=task, source="onnx", options={}, inputs={}, decoding=options)
+    scorer = task_scorer(model, {})
     count = len(truths)
     integers = isinstance(truths, np.ndarray) and truths.ndim == 1 and truths.dtype.kind == "i"
     for start in range(0, count, size):
