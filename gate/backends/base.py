@@ -74,6 +74,15 @@ class ConcurrentBackend(Protocol):
     concurrent: ClassVar[Literal[True]]
 
 
+@runtime_checkable
+class ImportingBackend(Protocol):
+    """A backend that says what it imports to open a model, so that processes which wait for one can
+    have done so."""
+
+    runtime: ClassVar[str]
+    """Name of that module."""
+
+
 class Backend(Protocol):
     """A runtime. Importing its module imports no framework."""
 

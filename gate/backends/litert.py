@@ -158,6 +158,7 @@ class LiteRtBackend:
     """LiteRT files on the CPU, one operator (or delegated group of them) after the other."""
 
     name: ClassVar[str] = "litert"
+    runtime: ClassVar[str] = "ai_edge_litert.interpreter"
     formats: ClassVar[frozenset[Format]] = frozenset({Format.TFLITE})
     options_schema: ClassVar[Mapping[str, JsonValue]] = {
         "type": "object",

@@ -199,6 +199,7 @@ class OnnxRuntimeBackend:
     """ONNX files on the CPU execution provider, one operator after the other."""
 
     name: ClassVar[str] = "onnxruntime"
+    runtime: ClassVar[str] = "onnxruntime"
     concurrent: ClassVar[Literal[True]] = True
     formats: ClassVar[frozenset[Format]] = frozenset({Format.ONNX})
     options_schema: ClassVar[Mapping[str, JsonValue]] = {

@@ -36,6 +36,7 @@ class TorchBackend:
     """Opens float modules and exported programs, and what the torch quantizers restore."""
 
     name: ClassVar[str] = "torch"
+    runtime: ClassVar[str] = "torch"
     formats: ClassVar[frozenset[Format]] = frozenset(
         {Format.TORCH_MODULE, Format.TORCH_QUANTIZED, Format.EXPORTED}
     )

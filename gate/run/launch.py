@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gate.run.companion import Companion
+from gate.run.companion import Companion, Started
 from gate.run.job import (
     LAUNCH_ANSWER_FILE,
     LAUNCH_FILE,
@@ -21,11 +21,12 @@ from gate.run.job import (
 class Launch(Companion[LaunchAnswer]):
     """The worker's handle on one launch. It imports and opens at once, and times when told to."""
 
-    def __init__(self, job: LaunchJob, folder: Path) -> None:
+    def __init__(self, started: Started, job: LaunchJob, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         write_record(folder / LAUNCH_FILE, job)
         super().__init__(
-            "--launch",
+            started,
+            "launch",
             folder,
             answer_file=LAUNCH_ANSWER_FILE,
             answer=LaunchAnswer,

@@ -30,11 +30,8 @@ from gate.tiers.device import Side, observe_rounds
 Open = Callable[[], AbstractContextManager[Session]]
 
 
-def launch(folder: Path) -> None:
-    """Do what the job in ``folder`` asks for; talks over the standard streams."""
-    # What a library prints must not be taken for an answer.
-    channel = os.dup(sys.stdout.fileno())
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+def launch(folder: Path, channel: int) -> None:
+    """Do what the job in ``folder`` asks for; answers on ``channel``, hears on the standard input."""
     job = read_record(folder / LAUNCH_FILE, LaunchJob)
     with opened(job) as sessions:
         os.write(channel, READY)

@@ -30,6 +30,7 @@ from gate.run.base import find_base
 from gate.run.beside import Turns, beside, room_beside, take_layers
 from gate.run.cache import Cache
 from gate.run.choose import note, settled
+from gate.run.companion import Companions
 from gate.run.conversion import conversion_error
 from gate.run.crashes import together
 from gate.run.flips import collector, hand_over
@@ -41,7 +42,7 @@ from gate.run.prepare import Prepared, Workshop
 from gate.run.probe import Probe
 from gate.run.reference import LazySession, reference_key, reference_outputs
 from gate.run.resources import resources, sizes_only
-from gate.run.timing import Timing
+from gate.run.timing import Timing, early_launches
 from gate.tiers.layers import LayersSeen
 from gate.tiers.numerical import NumericalObserved, observe_numerical
 from gate.tiers.task_custom import CustomScorer
@@ -82,7 +83,10 @@ class _Run:
     ) -> None:
         case = job.case
         self._job = job
-        self._timed = job.mutation is None or job.mutation.timed
+        timed = job.mutation is None or job.mutation.timed
+        self._measures = timed and Tier.DEVICE in case.tiers
+        self._companions = Companions(work / "companions", backend=case.target.backend)
+        stack.callback(self._companions.close)
         self._mutator = mutator
         self._case = case
         self._cache = cache
@@ -97,6 +101,9 @@ class _Run:
 
     def observe(self, machine: Machine) -> Observation:
         case, announcer = self._case, self._announcer
+        if self._measures:
+            # The one that measures memory also takes the first launch.
+            self._companions.start(early_launches(case))
         announcer.enter("model")
         native = plugins.load("sources", case.model.source).load(case.model, seed=case.run.seed)
         announcer.enter("data")
@@ -243,14 +250,19 @@ class _Run:
     def _start_probe(
         self, prepared: Prepared, evaluation: SampleSet, timing: Timing | None
     ) -> Probe | None:
-        """Let the processes that measure memory and time start early: their imports take as long
-        as ours."""
+        """Let the processes that measure memory and time open what they measure, beside other work."""
         if timing is None:
             return None
         inputs = _first(evaluation, self._case.run.timing_batch)
         job = self._job
         probe = Probe(
-            job.case, prepared, inputs, self._work, mutation=job.mutation, launch=timing.first()
+            self._companions.take(),
+            job.case,
+            prepared,
+            inputs,
+            self._work,
+            mutation=job.mutation,
+            launch=timing.first(),
         )
         self._stack.callback(probe.close)
         timing.start()
@@ -261,12 +273,13 @@ class _Run:
         folder = self._work / "reference-memory"
         folder.mkdir()
         inputs = _first(evaluation, self._case.run.timing_batch)
-        probe = Probe(self._job.case, prepared, inputs, folder, reference_only=True)
+        started = self._companions.take()
+        probe = Probe(started, self._job.case, prepared, inputs, folder, reference_only=True)
         self._stack.callback(probe.close)
         return probe.measure().peak_memory_bytes
 
     def _timing(self, prepared: Prepared, evaluation: SampleSet) -> Timing | None:
-        if Tier.DEVICE not in self._case.tiers or not self._timed:
+        if not self._measures:
             return None
         timing = Timing(
             self._job,
@@ -278,6 +291,7 @@ class _Run:
                 self._cache,
                 environment=self._backend.environment(self._case.target),
             ),
+            self._companions,
             inputs=_first(evaluation, self._case.run.timing_batch),
             folder=self._work / "timing",
         )

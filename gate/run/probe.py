@@ -13,7 +13,7 @@ from gate.core.artifact import ALONE
 from gate.core.case import Case
 from gate.core.tensors import TensorMap
 from gate.models.base import LoadedModel
-from gate.run.companion import Companion
+from gate.run.companion import Companion, Started
 from gate.run.job import (
     PROBE_ANSWER_FILE,
     PROBE_FILE,
@@ -34,6 +34,7 @@ class Probe(Companion[ProbeAnswer]):
 
     def __init__(
         self,
+        started: Started,
         case: Case,
         prepared: Prepared,
         inputs: TensorMap,
@@ -56,7 +57,8 @@ class Probe(Companion[ProbeAnswer]):
         )
         write_record(work / PROBE_FILE, job)
         super().__init__(
-            "--probe",
+            started,
+            "probe",
             work,
             answer_file=PROBE_ANSWER_FILE,
             answer=ProbeAnswer,

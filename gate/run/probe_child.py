@@ -7,7 +7,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +19,6 @@ from gate.run.companion import GO, READY
 from gate.run.job import (
     PROBE_ANSWER_FILE,
     PROBE_FILE,
-    LaunchAnswer,
-    LaunchJob,
     ProbeAnswer,
     ProbeJob,
     read_record,
@@ -37,11 +35,8 @@ LOADING_SECONDS = 0.25
 """Wall time after which models are loaded no more often to find the shortest time."""
 
 
-def probe(work: Path) -> None:
-    """Do what the job in ``work`` asks for; talks over the standard streams."""
-    # What a library prints must not be taken for an answer.
-    channel = os.dup(sys.stdout.fileno())
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+def probe(work: Path, channel: int) -> None:
+    """Do what the job in ``work`` asks for; answers on ``channel``, hears on the standard input."""
     job = read_record(work / PROBE_FILE, ProbeJob)
     inputs = {name: np.load(file, allow_pickle=False) for name, file in job.inputs.items()}
     backend: Backend = mutator_of(job.mutation).backend(
@@ -72,16 +67,17 @@ def probe(work: Path) -> None:
     peak = peak_resident_bytes()
     # Once unmeasured: what happens only once in a process must not be on the account of one side.
     _seconds(reference, inputs)
-    os.write(channel, READY)
-    if sys.stdin.buffer.readline() != GO:
-        return  # the worker is gone
-    own, other = shortest(candidate, reference, inputs=inputs)
-    answer = ProbeAnswer(
-        peak_memory_bytes=peak,
-        load_seconds=own,
-        reference_load_seconds=other,
-        launch=_launch(job.launch) if job.launch is not None else None,
-    )
+    with opened(job.launch) if job.launch is not None else nullcontext({}) as sessions:
+        os.write(channel, READY)
+        if sys.stdin.buffer.readline() != GO:
+            return  # the worker is gone
+        own, other = shortest(candidate, reference, inputs=inputs)
+        answer = ProbeAnswer(
+            peak_memory_bytes=peak,
+            load_seconds=own,
+            reference_load_seconds=other,
+            launch=timed(job.launch, sessions) if job.launch is not None else None,
+        )
     write_record(work / PROBE_ANSWER_FILE, answer)
 
 
@@ -97,11 +93,6 @@ def peak_resident_bytes() -> int:
                 return int(line.split()[1]) * 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
-
-
-def _launch(job: LaunchJob) -> LaunchAnswer:
-    with opened(job) as sessions:
-        return timed(job, sessions)
 
 
 def shortest(*sides: Open, inputs: TensorMap) -> tuple[float, ...]:

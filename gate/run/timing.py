@@ -19,6 +19,7 @@ from gate.core.verdict import Check
 from gate.judge.latency import timed, timing_checks, wants_base, wants_ratio
 from gate.metrics.sequential import looks
 from gate.run.base import Base
+from gate.run.companion import Companions
 from gate.run.job import Job, LaunchAnswer, LaunchJob
 from gate.run.launch import Launch
 from gate.run.prepare import Prepared
@@ -31,6 +32,11 @@ _EARLY = 2
 """Launches that are started beside other work: their imports take as long as ours."""
 
 
+def early_launches(case: Case) -> int:
+    """Launches that are taken in any case."""
+    return min(_EARLY, case.run.timing_processes) if _demanded(case) else 1
+
+
 class Timing:
     """The launches of one case. ``start`` early, ``take`` when the machine is quiet."""
 
@@ -39,6 +45,7 @@ class Timing:
         job: Job,
         prepared: Prepared,
         base: Base,
+        companions: Companions,
         *,
         inputs: TensorMap,
         folder: Path,
@@ -48,11 +55,11 @@ class Timing:
         self._case = case
         self._prepared = prepared
         self._base = base
+        self._companions = companions
         self._batch = len(next(iter(inputs.values())))
         self._files = save_inputs(inputs, folder)
         self._folder = folder
         self._mutation = job.mutation
-        self._demanded = any(timed(tolerance) for tolerance in case.tolerances)
         self._waiting: list[Launch] = []
         self._begun = 0
         self._taken: list[LaunchAnswer] = []
@@ -66,9 +73,8 @@ class Timing:
 
     def start(self) -> None:
         """Start the other launches that are taken in any case."""
-        early = min(_EARLY, self._at_most) if self._demanded else 1
-        while self._begun < early:
-            self._waiting.append(Launch(self._job(), self._folder / f"launch-{self._begun}"))
+        while self._begun < early_launches(self._case):
+            self._waiting.append(self._launch())
 
     def wait_until_ready(self) -> None:
         """Wait for the end of what need not be quiet.
@@ -104,7 +110,7 @@ class Timing:
             BackendError: a launch has failed.
         """
         self._taken = [first] if first is not None else []
-        if not self._demanded:
+        if not _demanded(self._case):
             self._next(tick)
             return self._observed(None)
         found = lookup or BaselineMissing(path="")
@@ -149,11 +155,15 @@ class Timing:
             self._answers.append(self._taken.pop())
             return
         if not self._waiting:
-            self._waiting.append(Launch(self._job(), self._folder / f"launch-{self._begun}"))
+            self._waiting.append(self._launch())
             self._waiting[0].wait_until_ready()
         tick(len(self._answers))  # before, so that what it wakes is asleep again when it counts
         self._answers.append(self._waiting[0].measure())
         del self._waiting[0]
+
+    def _launch(self) -> Launch:
+        folder = self._folder / f"launch-{self._begun}"
+        return Launch(self._companions.take(), self._job(), folder)
 
     def _job(self) -> LaunchJob:
         prepared, number = self._prepared, self._begun
@@ -189,6 +199,10 @@ class Timing:
             base_note=self._base.note,
             confirming_from=second,
         )
+
+
+def _demanded(case: Case) -> bool:
+    return any(timed(tolerance) for tolerance in case.tolerances)
 
 
 def _failed(

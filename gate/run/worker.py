@@ -18,15 +18,10 @@ from gate.run.output import last_of
 
 def main(arguments: list[str]) -> None:
     """Run the job in a folder and write its answer beside it. Does not return."""
-    if arguments[0] == "--probe":
-        from gate.run.probe_child import probe
+    if arguments[0] == "--companion":
+        from gate.run.companion_child import serve
 
-        probe(Path(arguments[1]))
-        _leave(0)
-    if arguments[0] == "--launch":
-        from gate.run.launch_child import launch
-
-        launch(Path(arguments[1]))
+        serve(arguments[1])
         _leave(0)
     work, events, lifeline = Path(arguments[0]), int(arguments[1]), int(arguments[2])
     for descriptor in (events, lifeline):
