@@ -68,7 +68,6 @@ def _plot(choice: Choice) -> list[Markup]:
     y = fitted((sqnr for _, sqnr in points.values()), _BOTTOM, _TOP, log=False)
     parts = [
         text(16, _TOP - 8, "SQNR of the worst output", class_="quiet"),
-        text(_RIGHT, _BOTTOM + 38, "bytes of the file", class_="quiet", anchor="end"),
     ]
     for value in x.ticks():
         parts.append(line(x(value), _TOP, x(value), _BOTTOM, "grid"))
@@ -82,8 +81,12 @@ def _plot(choice: Choice) -> list[Markup]:
     ]
     if choice.limit_bytes is not None:
         at = x(float(choice.limit_bytes))
-        parts.append(line(at, _TOP, at, _BOTTOM, "limit"))
-        parts.append(text(at - 5, _BOTTOM - 6, "budget", class_="quiet", anchor="end"))
+        parts.append(line(at, _TOP, at, _BOTTOM + 6, "limit"))
+        parts.append(text(at, _BOTTOM + 38, "budget", class_="quiet", anchor="middle"))
+    # Beside the budget's name, whichever side that is on.
+    right = choice.limit_bytes is None or x(float(choice.limit_bytes)) < (_LEFT + _RIGHT) / 2
+    end, anchor = (_RIGHT, "end") if right else (_LEFT, "start")
+    parts.append(text(end, _BOTTOM + 38, "bytes of the file", class_="quiet", anchor=anchor))
     best = front(choice)
     parts.append(path(((x(points[i][0]), y(points[i][1])) for i in best), "front"))
     for index, (size, sqnr) in points.items():

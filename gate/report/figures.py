@@ -32,7 +32,7 @@ class Figures:
     """Reference bytes over candidate bytes."""
 
 
-# Several reports of one run ask for the same.
+# Several reports of one run ask for the same, and who judged has measured already.
 _KNOWN: dict[int, tuple[Observation, Figures]] = {}
 _MOST_KNOWN = 20_000
 
@@ -41,18 +41,23 @@ def figures(result: CaseResult | None) -> Figures:
     """Take the headline numbers from the raw facts, as the judge measures them."""
     if result is None or result.observation is None:
         return Figures()
-    key = id(result.observation)
+    known = _KNOWN.get(id(result.observation))
+    if known is not None:
+        return known[1]
+    return remember(result.observation, measure(result.observation, with_layers=False))
+
+
+def remember(observation: Observation, measured: Measured) -> Figures:
+    """The headline numbers of what was measured, kept for whoever asks for the observation's."""
+    if len(_KNOWN) >= _MOST_KNOWN:
+        _KNOWN.clear()
+    found = _figures(observation, measured)
     # The observation is kept beside its figures, so that its identity is not given to another.
-    if key not in _KNOWN:
-        if len(_KNOWN) >= _MOST_KNOWN:
-            _KNOWN.clear()
-        _KNOWN[key] = (result.observation, _figures(result.observation))
-    return _KNOWN[key][1]
+    _KNOWN[id(observation)] = (observation, found)
+    return found
 
 
-def _figures(observation: Observation) -> Figures:
-    measured = measure(observation, with_layers=False)
-
+def _figures(observation: Observation, measured: Measured) -> Figures:
     def values(tier: Tier, metric: str) -> list[float]:
         return [m.value for m in measured.of(tier, metric) if m.value is not None]
 

@@ -53,7 +53,7 @@ def _outcome(verdict: Verdict, tier: Tier, tiers: Sequence[Tier]) -> TierOutcome
         for check in verdict.checks
         if check.tier is tier
         or (tier is tiers[0] and check.tier not in tiers)
-        or _concerns_all(check)
+        or (check.rule in _CONCERN_ALL and _spoilt(check))
     )
     if not checks:
         note = "nothing was checked in this tier although the spec demands something of it"
@@ -64,11 +64,10 @@ def _outcome(verdict: Verdict, tier: Tier, tiers: Sequence[Tier]) -> TierOutcome
     return _expected(verdict, tier, tiers, checks, status)
 
 
-def _concerns_all(check: Check) -> bool:
+def _spoilt(check: Check) -> bool:
     """A baseline that cannot be used, or a reference that is not the accepted one, spoils every tier:
     one that is run alone must not pass for that."""
-    spoilt = check.status in (Status.FAIL, Status.ERROR)
-    return spoilt and check.rule in _CONCERN_ALL and check.tolerance is None
+    return check.status in (Status.FAIL, Status.ERROR) and check.tolerance is None
 
 
 def _expected(

@@ -8,7 +8,9 @@ from gate.baseline.store import BaselineStore
 from gate.core.baseline import BaselineLookup, BaselineMissing
 from gate.core.result import CaseResult
 from gate.core.verdict import Verdict
+from gate.judge.measure import measure
 from gate.judge.results import verdict_of
+from gate.report.figures import remember
 
 
 def judged(result: CaseResult, baselines: BaselineStore) -> Verdict:
@@ -17,7 +19,12 @@ def judged(result: CaseResult, baselines: BaselineStore) -> Verdict:
     Raises:
         BaselineError: an interrupted update of the baselines cannot be finished.
     """
-    return verdict_of(result, looked_up(result, baselines))
+    lookup = looked_up(result, baselines)
+    if result.observation is None:
+        return verdict_of(result, lookup)
+    measured = measure(result.observation)
+    remember(result.observation, measured)
+    return verdict_of(result, lookup, measured)
 
 
 def looked_up(result: CaseResult, baselines: BaselineStore) -> BaselineLookup:

@@ -226,13 +226,12 @@ def _commands(verdict: Verdict, result: CaseResult | None) -> tuple[tuple[str, s
     select = shlex.quote(_literal(one_line(verdict.case_id)))
     seen = result.observation
     chosen = (("Put the recipe that was chosen into the spec", f"gate choose {spec} --write"),)
+    update = f"gate baseline update {spec} --select {select} --reason '...'"
+    accept = (("Accept what was measured", update),)
     return (
         ("Run this case again", f"gate run {spec} --select {select} -v"),
         *(chosen if seen is not None and seen.choice is not None else ()),
-        (
-            "Accept what was measured",
-            f"gate baseline update {spec} --select {select} --reason '...'",
-        ),
+        *(accept if seen is not None else ()),
     )
 
 

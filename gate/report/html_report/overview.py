@@ -88,7 +88,10 @@ def key_of(word: str) -> str:
 def row_view(verdict: Verdict, result: CaseResult | None, anchor: str) -> RowView:
     """One case's row; ``anchor`` is empty where its details were left out."""
     word = outcome(verdict)
-    told = [x for x in explain(verdict) if x.topic in (Topic.FIRST, Topic.SKIPPED)]
+    lines = explain(verdict)
+    told = [x for x in lines if x.topic in (Topic.FIRST, Topic.SKIPPED)]
+    # What passes although it is expected to fail has no first failure.
+    told = told or [x for x in lines if x.topic is Topic.EXPECTED]
     first = told[0].text if told and word is not Outcome.PASS else ""
     tiers = shown_tiers(result.case) if result is not None else tuple(Tier)
     parts = {part.tier: part for part in tier_outcomes(verdict, tiers)}

@@ -23,6 +23,8 @@ _RIBBON = 210.0
 _RIBBON_HEIGHT = 12.0
 _LABELS = 240.0
 _TITLE = 260.0
+_TITLE_END = 330.0
+"""Where the words above the drawing end."""
 _EXACT = SQNR_LIMIT_DB - 1.0
 """No error at all is drawn at the upper edge rather than stretching the axis to 200 dB."""
 
@@ -154,11 +156,11 @@ def _first_bad(layers: Sequence[LayerFact], band: float, first_bad: str | None) 
     if index is None:
         return
     at = _middle(index, band)
+    yield svg.line(at, _TOP - 4, at, _BOTTOM, "p-first")
+    # Above the drawing, beside its title: on it the words would hide other layers.
     anchor = "start" if at < WIDTH / 2 else "end"
-    yield svg.line(at, _TOP, at, _BOTTOM, "p-first")
-    shift = 5 if anchor == "start" else -5
     label = f"first bad: {_short(layers[index].name)}"
-    yield svg.text(at + shift, _BOTTOM - 6, label, class_="p-label", anchor=anchor)
+    yield svg.text(max(at, _TITLE_END), 12, label, class_="p-label", anchor=anchor)
 
 
 def _numbers(total: int, band: float) -> Iterator[Markup]:

@@ -70,6 +70,25 @@ def test_rows_and_details_are_worst_first(page):
     assert order == [a["data-outcome"] for a in page.all("details") if "data-outcome" in a]
 
 
+def test_every_row_that_is_no_pass_says_why():
+    rows = re.findall(r"<tr data-outcome=\"(\w+)\".*?</tr>", render(**everything()), re.DOTALL)
+    said = re.findall(
+        r"<tr data-outcome=\"(\w+)\"(?:(?!</tr>).)*?<span class=\"first\">([^<]*)",
+        render(**everything()),
+        re.DOTALL,
+    )
+    assert [key for key, _ in said] == [key for key in rows if key != "pass"]
+    # One that passes although it is expected to fail has no check to name.
+    assert any("expects this case to fail" in text for _, text in said)
+
+
+def test_what_was_not_measured_is_not_offered_for_acceptance(page):
+    (crashed,) = [v.case_id for v in ALL if v.failure is not None]
+    code = [text for path, text in page.texts if "code" in path]
+    assert any(crashed in text and text.startswith("gate run") for text in code)
+    assert not any(crashed in text and "baseline update" in text for text in code)
+
+
 def test_links_lead_somewhere_and_ids_are_unique(page):
     ids = [a["id"] for _, a in page.elements if "id" in a]
     assert len(ids) == len(set(ids))
@@ -123,7 +142,7 @@ def test_a_search_shows_its_front_and_what_it_took(page):
         "Search on 64 calibration samples, 6.0 s; 2 of 12 layers in float.",
         "2 in float chosen holds 1.08 kB 22 dB 0.5 pp - 1.5 s",
         "0 in float sqnr 10 dB >= 20 dB 1 kB",
-        "1 more that were tried are not on the front.",
+        "Tried and not on the front: 1 more.",
         "Layers left in float: 2 stem head",
     ):
         assert words in said
