@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -10,6 +10,7 @@ from tests.github import project
 from tests.github.runner import Job, Runner
 
 Change = Callable[[Path], None]
+INPUTS: Mapping[str, object] = {"extras": "installed", "python": "", "shards": 2}
 
 
 @pytest.fixture(scope="session")
@@ -24,12 +25,14 @@ def accepted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def check(accepted: Path, tmp_path: Path) -> Callable[..., tuple[dict[str, Job], Runner]]:
     """Runs check.yml on the project with one change."""
 
-    def run(change: Change, **options: object) -> tuple[dict[str, Job], Runner]:
+    def run(
+        change: Change, *, inputs: Mapping[str, object] | None = None, **options: object
+    ) -> tuple[dict[str, Job], Runner]:
         changed = tmp_path / "repository"
         shutil.copytree(accepted, changed)
         change(changed)
         runner = Runner(changed, tmp_path / "run", **options)  # type: ignore[arg-type]
-        jobs = runner.run("check.yml", {"extras": "installed", "python": "", "shards": 2})
+        jobs = runner.run("check.yml", {**INPUTS, **(inputs or {})})
         return jobs, runner
 
     return run

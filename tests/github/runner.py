@@ -294,13 +294,14 @@ class Runner:
 
     def _upload(self, options: Mapping[str, str], steps: Steps) -> bool:
         name, source = options["name"], steps.workspace / options["path"]
-        if name in self.artifacts:
+        if name in self.artifacts and options.get("overwrite") != "true":
             raise WorkflowError(f"an artifact '{name}' is there already")
         if not source.is_dir() or not any(path.is_file() for path in source.rglob("*")):
             steps.log.append(f"::error::no files found in {options['path']}")
             return options.get("if-no-files-found") != "error"
         if name not in self.lost:
             self.artifacts[name] = self.scratch / "artifacts" / name
+            shutil.rmtree(self.artifacts[name], ignore_errors=True)
             shutil.copytree(source, self.artifacts[name])
         return True
 

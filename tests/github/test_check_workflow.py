@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.github import project
+from tests.github.conftest import INPUTS
 from tests.github.runner import Job, Runner
 
 Check = Callable[..., tuple[dict[str, Job], Runner]]
@@ -92,6 +93,26 @@ def test_a_shard_whose_result_is_lost_is_red(check: Check) -> None:
     document = report(runner)
     assert (document["counts"]["PASS"], document["counts"]["ERROR"]) == (1, 1)
     assert "shard 2/2 is missing" in jobs["merge"].log
+
+
+def test_jobs_that_are_run_again_replace_what_they_left(check: Check) -> None:
+    """What the first attempt left is still there in the second one, which is the same run."""
+    jobs, runner = check(project.harmless, lost=["gate-shard-1"])
+    assert jobs["required"].result == "failure"
+    runner.lost.clear()
+    assert runner.run("check.yml", INPUTS)["required"].result == "success"
+    assert report(runner)["counts"]["PASS"] == 2
+
+
+def test_two_checks_of_one_workflow_keep_apart(check: Check) -> None:
+    first, runner = check(project.harmless, inputs={"artifacts": "one"})
+    assert first["required"].result == "success"
+    again = {**INPUTS, "select": "*/per-tensor@*", "artifacts": "two"}
+    second = runner.run("check.yml", again)
+    assert second["required"].result == "success"
+    assert set(runner.artifacts) == {
+        "one-shard-0", "one-shard-1", "one-report", "two-shard-0", "two-report",
+    }  # fmt: skip
 
 
 def test_a_deleted_baseline_is_red(check: Check) -> None:
