@@ -81,6 +81,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Search and say where it turned."""
+    if args.commits and (args.versions or args.whole or args.installer != "pip"):
+        sys.stderr.write("gate bisect: --versions, --installer and --whole are for --package\n")
+        return ExitCode.USAGE
     root = project_root()
     try:
         case = _case(args.spec, args.case)

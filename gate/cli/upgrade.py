@@ -98,16 +98,8 @@ def add_stack_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Compare and report."""
-    if bool(args.requirements) == (args.new is not None):
-        sys.stderr.write(
-            "gate upgrade: name what is upgraded, as in 'onnxruntime==1.31.1', or --new PYTHON\n"
-        )
-        return ExitCode.USAGE
-    if args.update_baselines and in_ci() and not args.in_ci:
-        sys.stderr.write(
-            "gate upgrade: CI is set, and a check that accepts its own results checks nothing:"
-            " leave --update-baselines out, or give --in-ci in a job made for it\n"
-        )
+    if mistake := _mistake(args):
+        sys.stderr.write(f"gate upgrade: {mistake}\n")
         return ExitCode.USAGE
     root = project_root()
     try:
@@ -135,6 +127,22 @@ def run(args: argparse.Namespace) -> int:
         sys.stdout.write(report.terminal(old, new, upgraded))
     reason = f"{report.title(old, new)} ({report.summary(upgraded)})"
     return _accept(args, reason, new, upgraded, bench=bench)
+
+
+def _mistake(args: argparse.Namespace) -> str:
+    """Why the request makes no sense; empty where it does."""
+    if bool(args.requirements) == (args.new is not None):
+        return "name what is upgraded, as in 'onnxruntime==1.31.1', or --new PYTHON"
+    if args.old is not None and args.old_requirements:
+        return "--from and --old both say what the old stack is: give one"
+    if (args.accept_worse or args.in_ci) and not args.update_baselines:
+        return "--accept-worse and --in-ci are for --update-baselines, which is not given"
+    if args.update_baselines and in_ci() and not args.in_ci:
+        return (
+            "CI is set, and a check that accepts its own results checks nothing:"
+            " leave --update-baselines out, or give --in-ci in a job made for it"
+        )
+    return ""
 
 
 def stacks(args: argparse.Namespace, root: Path) -> tuple[Stack, Stack]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+import pytest
+
 from gate.cli.main import main
 from gate.cli.upgrade import _accept
 from gate.core.status import ExitCode
@@ -17,8 +19,6 @@ from tests.unit.report.records import PASSED
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
 
 def test_accepting_in_ci_must_be_meant(
@@ -35,6 +35,25 @@ def test_accepting_in_ci_must_be_meant(
         said = capsys.readouterr().err
         assert "none.yaml" in said
         assert "--in-ci" not in said
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("upgrade", "name what is upgraded"),
+        ("upgrade a==1 --new python", "name what is upgraded"),
+        ("upgrade a==1 --old python --from a==0", "both say what the old stack is"),
+        ("upgrade a==1 --accept-worse size", "are for --update-baselines"),
+        ("upgrade a==1 --in-ci", "are for --update-baselines"),
+        ("bisect a.yaml --case a --good b --bad c --commits --versions 1,2", "are for --package"),
+        ("bisect a.yaml --case a --good b --bad c --commits --installer uv", "are for --package"),
+    ],
+)
+def test_what_would_be_ignored_is_refused(
+    capsys: pytest.CaptureFixture[str], words: str, told: str
+) -> None:
+    assert main(words.split()) == ExitCode.USAGE
+    assert told in capsys.readouterr().err
 
 
 def test_what_the_update_says_is_no_part_of_the_document(
