@@ -37,6 +37,7 @@ data:
 tolerances:
   device:
     map_50: ">= 50 %"
+    map: ">= 20 %"
     map_drop: "< 20 pp"
     map_50_drop: {bound: "< 20 pp", mode: certify}
 """
@@ -56,6 +57,7 @@ metrics:
 tolerances:
   device:
     wer: "<= 20 %"
+    cer: "<= 10 %"
     wer_rise: "<= 10 pp"
     cer_rise: {bound: "< 10 pp", mode: certify}
     custom: {sharpness: ">= 0.9 x reference", sharpness_drop: "< 0.1", blanks: "<= 0.75"}
@@ -158,6 +160,8 @@ def test_boxes_are_decoded_matched_and_bounded(report):
     found = checks(report, "boxes/")
     assert found["map_50"]["status"] == "PASS"
     assert found["map_50"]["value"] > 50.0
+    assert found["map"]["status"] == "PASS"
+    assert 20.0 < found["map"]["value"] < found["map_50"]["value"]
     assert found["map_drop"]["status"] == "PASS"
     assert f"exact, on these {SAMPLES} samples" in found["map_drop"]["message"]
     certified = found["map_50_drop"]
@@ -168,6 +172,8 @@ def test_boxes_are_decoded_matched_and_bounded(report):
 def test_texts_are_decoded_aligned_and_bounded(report):
     found = checks(report, "texts/")
     assert found["wer"]["status"] == found["wer_rise"]["status"] == "PASS"
+    assert found["cer"]["status"] == "PASS"
+    assert 0.0 <= found["cer"]["value"] <= found["wer"]["value"]
     assert found["cer_rise"]["status"] in {"PASS", "INCONCLUSIVE"}
     assert found["custom.sharpness"]["value"] == pytest.approx(0.9, abs=0.1)
     assert found["custom.sharpness"]["status"] == found["custom.sharpness_drop"]["status"] == "PASS"
