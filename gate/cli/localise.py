@@ -112,7 +112,13 @@ def _one(
     if result.observation is None:
         return ExitCode.INFRASTRUCTURE, "the case did not run: see its verdict"
     layer = args.layer or verdict.first_bad_layer
-    known = [match.candidate for match in result.observation.layers.matches]  # type: ignore[union-attr]
+    layers = result.observation.layers
+    if layers is None:
+        return ExitCode.USAGE, (
+            "the spec demands nothing of its layers, so none was looked at; a tolerance of the tier layers, "
+            "such as isolated_sqnr, changes that"
+        )
+    known = [match.candidate for match in layers.matches]
     if args.layer is not None and args.layer not in known:
         return ExitCode.USAGE, f"there is no layer '{args.layer}': there are {names(known)}"
     folder = args.save or repro_path(run_dir, result.case.id)

@@ -131,3 +131,11 @@ def test_an_expected_failure_is_only_judged_where_it_can_happen(
     part = only_tiers(planned, frozenset({Tier.NUMERICAL}))
     assert bool(part.cases) is kept
     assert bool(part.not_applicable) is not kept
+
+
+def test_layers_that_nobody_looked_at_cannot_be_localised(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = write_spec(project, "cli-no-layers", spec_of("good"))
+    assert main(["localise", "--quiet", good]) == ExitCode.USAGE
+    assert "demands nothing of its layers" in capsys.readouterr().out
