@@ -1,7 +1,8 @@
-"""Dataclasses of ``gate.core`` to plain JSON values and back, strictly."""
+"""Dataclasses of ``gate.core`` to plain JSON values and back, strictly; JSON read fast."""
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 from enum import StrEnum
@@ -91,7 +92,40 @@ def from_plain(kind: type[T], value: Any) -> T:
     """
     from cattrs import transform_error
 
+    whole = _taken_over(kind, value)
+    if whole is not None:
+        return whole
     try:
         return _converter().structure(value, kind)
     except Exception as error:  # cattrs raises groups of many kinds; each is a malformed record
         raise MalformedRecordError("; ".join(transform_error(error))) from error
+
+
+def _taken_over(kind: type[T], value: Any) -> T | None:
+    """The record, built several times faster, where ``value`` is all that writing it gives again;
+    None where it is anything else, be it right or wrong: the strict converter knows."""
+    import msgspec
+
+    try:
+        record = msgspec.convert(value, kind)
+        # Unknown keys would be passed over, keys that are missing filled in: neither is the same.
+        written, given = (msgspec.json.encode(one, order="sorted") for one in (record, value))
+    except (msgspec.MsgspecError, TypeError, ValueError, OverflowError, RecursionError):
+        return None
+    return record if written == given else None
+
+
+def read_json(raw: bytes) -> Any:
+    """The values of a JSON document, as ``json.loads`` reads them, in half the time.
+
+    Raises:
+        ValueError: it is no complete JSON.
+        RecursionError: it is nested too deeply.
+    """
+    import msgspec
+
+    try:
+        return msgspec.json.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        # Its words are better, and it takes what is not of the standard: "NaN", half a surrogate pair.
+        return json.loads(raw)

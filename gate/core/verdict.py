@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from gate.core.flipped import FlipsCompared
 from gate.core.observation import RunFailure
@@ -60,7 +61,7 @@ class Check:
         return measured and (named or not metrics)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)  # no slots: every report asks for the statuses several times
 class Verdict:
     """Outcome of one case; the worst check decides."""
 
@@ -86,7 +87,7 @@ class Verdict:
     flips: tuple[FlipsCompared, ...] = ()
     """One entry a ranking of the task (top-1, top-5); empty without labels."""
 
-    @property
+    @cached_property
     def measured_status(self) -> Status:
         """Worst check, before an expected failure is taken into account."""
         if self.failure is not None:
@@ -95,7 +96,7 @@ class Verdict:
             return Status.SKIPPED
         return worst(check.status for check in self.checks)
 
-    @property
+    @cached_property
     def status(self) -> Status:
         """The status that counts. An expected failure that fails as expected passes; one that
         passes, or fails in a metric that was not named, fails."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from gate.judge.numerical import missing_samples
 from gate.judge.rounds import Against, Ratio, launched, ratio, timing_fault
 from gate.judge.tasks import TaskValues, custom_values, task_values
 from gate.metrics import timing
-from gate.metrics.catalogue import CATALOGUE, MetricInfo
+from gate.metrics.catalogue import BY_NAME, CATALOGUE, MetricInfo
 from gate.metrics.intervals import DropInterval
 from gate.metrics.paired import PairedCounts, counts, interval
 from gate.metrics.task_catalogue import drop_unit
@@ -27,6 +28,7 @@ _CLASSES = 10**6
 """More than any classifier has: a label beyond is damage."""
 CLASS_SAMPLES = 10
 """With fewer samples of a class, one flip is ten points and says nothing."""
+_METRICS = tuple(info for info in CATALOGUE if info.tier is Tier.DEVICE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +70,9 @@ def device(observation: Observation) -> DeviceMeasured:
     measurements: list[Measurement] = []
     reference: dict[str, float] = {}
     paired: dict[str, PairedCounts] = {}
-    for info in CATALOGUE:
-        if info.tier is not Tier.DEVICE:
+    for info in _METRICS:
+        if task.why_none and _scored(info):
+            measurements.append(_unscored(info.name, task.why_none))
             continue
         pair, why = _of_task(task, info.name) if _scored(info) else _find(groups, info.name)
         measurements.append(
@@ -103,6 +106,15 @@ def device(observation: Observation) -> DeviceMeasured:
 def _scored(info: MetricInfo) -> bool:
     """Whether a metric comes of the facts of a task that is no classification."""
     return bool(info.tasks) and not info.tasks & CLASSIFICATION
+
+
+@lru_cache(maxsize=1024)
+def _unscored(metric: str, why: str) -> Measurement:
+    """Of a metric of another task: the same for every case, and half of the metrics of each."""
+    unit = BY_NAME[Tier.DEVICE, metric].unit
+    return Measurement(
+        tier=Tier.DEVICE, metric=metric, subject="case", value=None, unit=unit, why_none=why
+    )
 
 
 def _of_task(task: TaskValues, metric: str) -> tuple[_Pair, str]:

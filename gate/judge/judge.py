@@ -17,7 +17,7 @@ from gate.judge.improvement import improvement
 from gate.judge.latency import crowded, judge_timed
 from gate.judge.layers import unobservable
 from gate.judge.localise import first_bad_layer
-from gate.judge.measure import measure
+from gate.judge.measure import Measured, measure
 from gate.judge.pin import reference_pin
 from gate.judge.pinned import pin_notes
 from gate.judge.probes import probes
@@ -26,15 +26,21 @@ from gate.judge.suspicion import suspicion
 from gate.judge.wording import names
 
 
-def judge(case: Case, observation: Observation, baseline: BaselineLookup) -> Verdict:
+def judge(
+    case: Case,
+    observation: Observation,
+    baseline: BaselineLookup,
+    measured: Measured | None = None,
+) -> Verdict:
     """Judge an observation by its case's tolerances, the rules that always hold, and a baseline.
 
-    Pure: the same three values give the same verdict, on any machine and at any time.
+    Pure: the same three values give the same verdict, on any machine and at any time. ``measured`` is
+    what ``measure`` makes of the observation, for who needs it beside the verdict.
     """
     comparison = compare(case, observation, baseline)
     flips = compare_flips(observation, comparison.baseline)
     compared = comparison.baseline is not None
-    measured = with_flips(measure(observation), flips, compared=compared)
+    measured = with_flips(measured or measure(observation), flips, compared=compared)
     checks: list[Check] = []
     if comparison.baseline is not None:
         # First: beside a broken reference nothing else means anything.

@@ -7,12 +7,16 @@ from gate.core.observation import RunFailure
 from gate.core.result import CaseResult
 from gate.core.verdict import Verdict
 from gate.judge.judge import judge
+from gate.judge.measure import Measured
 
 
-def verdict_of(result: CaseResult, baseline: BaselineLookup) -> Verdict:
+def verdict_of(
+    result: CaseResult, baseline: BaselineLookup, measured: Measured | None = None
+) -> Verdict:
     """Judge an observation; a failure is an ERROR, a skip keeps its reason.
 
     A result that holds none or several of the three is an ERROR: nothing can be told from it.
+    ``measured`` is as in ``judge``.
     """
     case = result.case
     given = [x for x in (result.observation, result.failure, result.skipped) if x is not None]
@@ -25,7 +29,7 @@ def verdict_of(result: CaseResult, baseline: BaselineLookup) -> Verdict:
             last_output=failure.last_output if failure is not None else "",
         )
     elif result.observation is not None:
-        return judge(case, result.observation, baseline)
+        return judge(case, result.observation, baseline, measured)
     return Verdict(
         case_id=case.id,
         checks=(),

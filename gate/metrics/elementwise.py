@@ -40,6 +40,8 @@ def why_no_value(sums: ErrorSums) -> str | None:
     >>> why_no_value(ErrorSums(elements=3, nonfinite_candidate=1))
     '1 element of the candidate is not finite'
     """
+    if sums.elements and not (sums.nonfinite_reference or sums.nonfinite_candidate):
+        return None  # asked for every metric of every layer
     reasons = [
         f"{count} element{'s' if count > 1 else ''} of the {side} "
         f"{'are' if count > 1 else 'is'} not finite"
@@ -49,9 +51,7 @@ def why_no_value(sums: ErrorSums) -> str | None:
         )
         if count
     ]
-    if not reasons and sums.elements == 0:
-        return "no elements were compared"
-    return " and ".join(reasons) or None
+    return " and ".join(reasons) or "no elements were compared"
 
 
 def relative_mse_percent(sums: ErrorSums) -> float | None:

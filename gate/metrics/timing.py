@@ -60,7 +60,7 @@ def speedup(reference_ns: Sequence[int], candidate_ns: Sequence[int]) -> float |
         )
     if not reference.size or not (reference.all() and candidate.all()):
         return None
-    return float(np.median(reference / candidate))
+    return _median(reference / candidate)
 
 
 def throughput_fps(samples_ns: Sequence[int], batch: int) -> float | None:
@@ -75,7 +75,7 @@ def throughput_fps(samples_ns: Sequence[int], batch: int) -> float | None:
     if batch < 1:
         raise ValueError(f"a batch has at least one sample, got {batch}")
     samples = _samples(samples_ns)
-    median = float(np.median(samples)) if samples.size else 0.0
+    median = _median(samples) if samples.size else 0.0
     return batch * NS_PER_S / median if median > 0.0 else None
 
 
@@ -93,6 +93,13 @@ def contention(wall_ns: Sequence[int], cpu_ns: Sequence[int]) -> float | None:
         raise ValueError(f"{wall.size} wall times and {cpu.size} CPU times are no pairs")
     total = float(wall.sum())
     return float(cpu.sum()) / total if total > 0.0 else None
+
+
+def _median(values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> float:
+    """As ``numpy.median``, which takes ten times as long over so few values."""
+    ordered = np.sort(values)
+    middle = ordered[(ordered.size - 1) // 2] + ordered[ordered.size // 2]
+    return float(middle / 2.0)
 
 
 def _samples(samples_ns: Sequence[int]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:

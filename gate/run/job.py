@@ -6,7 +6,6 @@ or that was left by an earlier run, is told from this worker's own.
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from gate.core.artifact import Artifact, Format
 from gate.core.baseline import Baseline
 from gate.core.canonical import canonical_json
 from gate.core.case import Case
-from gate.core.convert import MalformedRecordError, from_plain, to_plain
+from gate.core.convert import MalformedRecordError, from_plain, read_json, to_plain
 from gate.core.observation import Observation, RunFailure
 from gate.core.result import Planted
 from gate.core.spec import TargetSpec
@@ -190,7 +189,7 @@ def read_record(path: Path, kind: type[T]) -> T:
         OSError: no such file, or it cannot be read.
     """
     try:
-        plain = json.loads(path.read_bytes())
+        plain = read_json(path.read_bytes())
     except ValueError as error:
         raise MalformedRecordError(f"{path.name} is no complete JSON: {error}") from error
     except RecursionError as error:

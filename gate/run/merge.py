@@ -7,7 +7,6 @@ that the report shows it beside the others and the gate fails.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from gate.core.case import Case, Plan
-from gate.core.convert import MalformedRecordError, from_plain
+from gate.core.convert import MalformedRecordError, from_plain, read_json
 from gate.core.observation import RunFailure
 from gate.core.result import CaseResult
 from gate.run.shards import PlanRecord, fingerprint, plain_digest
@@ -232,7 +231,8 @@ def _carry(
     try:
         if source.is_symlink():
             raise MalformedRecordError("is a link")
-        document = json.loads(source.read_bytes())
+        written = source.read_bytes()
+        document = read_json(written)
         result = from_plain(CaseResult, document)
     except FileNotFoundError:
         return _failed(case, f"{_named(owner)} ended before this case had a result", store)
@@ -240,7 +240,7 @@ def _carry(
         return _failed(case, f"the result of {_named(owner)} cannot be read: {error}", store)
     found = document["case"]
     if found == plain:
-        shutil.copyfile(source, result_path(store.directory, case.id))
+        (store.directory / "results" / source.name).write_bytes(written)
         return replace(result, case=case)
     if fingerprint(found) != fingerprint(plain):
         return _failed(case, f"the result of {_named(owner)} belongs to another case", store)
@@ -277,7 +277,7 @@ def _carry_rest(source: Path, out: Path) -> None:
 
 def _plain(path: Path) -> Any:
     try:
-        return json.loads(path.read_bytes())
+        return read_json(path.read_bytes())
     except OSError as error:
         raise StoredRunError(f"{path}: cannot be read: {error.strerror or error}") from None
     except (ValueError, RecursionError) as error:
