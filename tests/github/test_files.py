@@ -88,6 +88,13 @@ def test_no_expression_is_written_into_a_script(path: Path) -> None:
         assert "${{" not in step.get("run", ""), step["run"]
 
 
+@pytest.mark.parametrize("path", FILES, ids=ids)
+def test_the_job_summary_is_the_gate_s_own(path: Path) -> None:
+    """It appends to it wherever GitHub names the file: a second report there would double the first."""
+    for step in steps(load(path)):
+        assert "GITHUB_STEP_SUMMARY" not in step.get("run", "")
+
+
 @pytest.mark.parametrize("path", WORKFLOWS, ids=ids)
 def test_no_checkout_leaves_its_token_and_every_job_ends(path: Path) -> None:
     document = load(path)
