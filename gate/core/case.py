@@ -74,7 +74,8 @@ class Case:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotApplicable:
-    """A pair of the matrix that cannot exist, with the reason: said in the plan, never dropped silently."""
+    """A pair that cannot exist, or that the spec leaves out, with the reason: said in the plan, never
+    dropped silently."""
 
     id: str
     reason: str

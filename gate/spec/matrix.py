@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
+from itertools import product
 
 from gate.core.case import Case, NotApplicable, Plan
 from gate.core.findings import FINDINGS
@@ -18,6 +19,10 @@ from gate.spec.probes import in_order
 from gate.spec.ways_out import ways_out
 
 Pair = tuple[QuantizationSpec, TargetSpec]
+
+
+LEFT_OUT = "the spec's matrix leaves it out"
+"""Of a pair that could exist."""
 
 
 class SelectError(Exception):
@@ -37,8 +42,12 @@ def plan(specs: Sequence[Spec], select: Sequence[str] = ()) -> Plan:
     cases: list[Case] = []
     others: list[NotApplicable] = []
     for spec in specs:
-        for quantization, target in wanted_pairs(spec):
+        for quantization, target in product(spec.quantizations, spec.targets):
             reason = formats.mismatch(spec.model, quantization, target)
+            if not _wanted(spec, quantization, target):
+                if reason is not None:
+                    continue
+                reason = LEFT_OUT
             if reason is not None:
                 others.append(NotApplicable(id=case_id(spec, quantization, target), reason=reason))
             else:
@@ -58,12 +67,15 @@ def case_id(spec: Spec, quantization: QuantizationSpec, target: TargetSpec) -> s
 
 def wanted_pairs(spec: Spec) -> Iterator[Pair]:
     """Pairs that ``matrix`` leaves, in order."""
-    for quantization in spec.quantizations:
-        for target in spec.targets:
-            names = (quantization.name, target.name)
-            included = not spec.include or any(matches(names, globs) for globs in spec.include)
-            if included and not any(matches(names, globs) for globs in spec.exclude):
-                yield quantization, target
+    for quantization, target in product(spec.quantizations, spec.targets):
+        if _wanted(spec, quantization, target):
+            yield quantization, target
+
+
+def _wanted(spec: Spec, quantization: QuantizationSpec, target: TargetSpec) -> bool:
+    names = (quantization.name, target.name)
+    included = not spec.include or any(matches(names, globs) for globs in spec.include)
+    return included and not any(matches(names, globs) for globs in spec.exclude)
 
 
 def matches(names: tuple[str, str], globs: tuple[str, str]) -> bool:
@@ -154,6 +166,8 @@ def _check_selection(
             continue
         other = next((other for other in others if fnmatchcase(other.id, glob)), None)
         if other is not None:
+            if other.reason == LEFT_OUT:
+                raise SelectError(f"'{glob}' selects no case: {other.id}: {other.reason}")
             hint = _hint(specs, other.id)
             raise SelectError(
                 f"'{glob}' selects no case: {other.id} cannot exist: {other.reason}{hint}"

@@ -57,7 +57,19 @@ def test_every_pair_is_a_case_in_the_order_written(planned: Callable[..., Plan])
 def test_include_and_exclude(
     planned: Callable[..., Plan], matrix: str, expected: list[str]
 ) -> None:
-    assert ids(planned(extra=f"matrix: {matrix}\n")) == expected
+    found = planned(extra=f"matrix: {matrix}\n")
+    assert ids(found) == expected
+    # What the author left out is said as well, since nothing else would tell of it.
+    assert [(one.id, one.reason) for one in found.not_applicable] == [
+        (name, "the spec's matrix leaves it out") for name in ALL if name not in expected
+    ]
+
+
+def test_selecting_what_the_matrix_leaves_out(planned: Callable[..., Plan]) -> None:
+    with pytest.raises(SelectError, match=r"a/dynamic@ort: the spec's matrix leaves it out"):
+        planned(
+            "a/dynamic@ort", extra="matrix: {exclude: [{quantization: dynamic, target: ort}]}\n"
+        )
 
 
 def test_globs_tell_capitals_apart(planned: Callable[..., Plan]) -> None:
