@@ -46,6 +46,20 @@ THREAD_VARIABLES = (
     "NUMEXPR_NUM_THREADS",
     "VECLIB_MAXIMUM_THREADS",
 )
+JOB_VARIABLES = frozenset(
+    {
+        "ACTIONS_ID_TOKEN_REQUEST_TOKEN",
+        "ACTIONS_RUNTIME_TOKEN",
+        "GH_TOKEN",
+        "GITHUB_ENV",
+        "GITHUB_OUTPUT",
+        "GITHUB_PATH",
+        "GITHUB_STATE",
+        "GITHUB_STEP_SUMMARY",
+        "GITHUB_TOKEN",
+    }
+)
+"""Tokens of a GitHub job, and the files by which a step sets outputs and changes later steps."""
 
 
 def run_plan(
@@ -222,8 +236,9 @@ class _Run:
 
 
 def worker_environment(threads: int) -> dict[str, str]:
-    """The environment of a worker: threads limited, hashing fixed, nothing held back in buffers."""
-    environment = dict(os.environ)
+    """The environment of a worker: threads limited, hashing fixed, nothing held back in buffers, and
+    nothing by which it could give orders to the job that the gate runs in."""
+    environment = {key: value for key, value in os.environ.items() if key not in JOB_VARIABLES}
     environment.update(dict.fromkeys(THREAD_VARIABLES, str(threads)))
     environment.update(PYTHONHASHSEED="0", PYTHONUNBUFFERED="1", PYTHONFAULTHANDLER="1")
     return environment

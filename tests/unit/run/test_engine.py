@@ -200,6 +200,15 @@ def test_threads_and_hashing_of_a_worker_are_fixed() -> None:
     assert environment["PYTHONHASHSEED"] == "0"
 
 
+def test_a_worker_cannot_give_orders_to_the_job_around_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("GITHUB_OUTPUT", "GITHUB_ENV", "GITHUB_TOKEN", "GITHUB_ACTIONS", "GATE_DATA"):
+        monkeypatch.setenv(name, "x")
+    environment = worker_environment(1)
+    assert not {"GITHUB_OUTPUT", "GITHUB_ENV", "GITHUB_TOKEN"} & set(environment)
+    # What says where it runs, and what specs name, stays.
+    assert environment["GITHUB_ACTIONS"] == environment["GATE_DATA"] == "x"
+
+
 def test_an_unwritable_run_folder_is_no_pass(planned: Planned, tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("")
