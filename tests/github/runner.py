@@ -103,7 +103,9 @@ class Runner:
     def run(self, name: str, inputs: Mapping[str, Any] | None = None) -> dict[str, Job]:
         """Run ``.github/workflows/<name>``; jobs of called workflows are named ``caller / job``."""
         workflow = load(ROOT / ".github" / "workflows" / name)
-        declared = (workflow["on"].get("workflow_call") or {}).get("inputs", {})
+        by_hand = self.github["event_name"] == "workflow_dispatch"
+        kind = "workflow_dispatch" if by_hand else "workflow_call"
+        declared = (workflow["on"].get(kind) or {}).get("inputs", {})
         jobs: dict[str, Job] = {}
         contexts = {
             "github": self.github,

@@ -125,6 +125,33 @@ def test_a_comment_does_not_loosen_silently(repository: Path, order: Order, tmp_
     assert git(tmp_path / "remote.git", "branch", "--list") == ""
 
 
+def test_an_update_by_hand_is_pushed_to_the_branch_it_was_started_on(
+    repository: Path, tmp_path: Path
+) -> None:
+    grow(repository)
+    runner = Runner(
+        repository,
+        tmp_path / "run",
+        environment={"GATE_REMOTE": str(tmp_path / "remote.git")},
+        variables={"GATE_EXTRAS": "installed"},
+    )
+    sha = git(repository, "rev-parse", "HEAD")
+    runner.github |= {"event_name": "workflow_dispatch", "ref_name": "feature", "sha": sha}
+    given = {
+        "select": "digits/per-channel@*",
+        "accept-worse": "size*",
+        "reason": "it is $(documented) `now`",
+    }
+    jobs = runner.run("baseline.yml", given)
+    assert {name: job.result for name, job in jobs.items()} == {
+        "authorize": "skipped",
+        "update": "success",
+        "push": "success",
+    }, jobs["update"].log + jobs["push"].log
+    told = git(tmp_path / "remote.git", "log", "-1", "--format=%s", "feature")
+    assert told == "Accept new baselines: it is $(documented) `now`"
+
+
 def newer_tabulate(folder: Path) -> Path:
     """A wheel of the tabulate that is installed, under a version that nobody has yet."""
     folder.mkdir()
