@@ -90,6 +90,9 @@ class ResourcesObserved:
     """Most bytes of activations alive at one layer, for one sample; None where the backend does not
     tell."""
     candidate_activation_bytes: int | None = None
+    load_cpu_seconds: float | None = None
+    """CPU time of the process for what ``load_seconds`` is the wall time of; None in older files."""
+    reference_load_cpu_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,10 +17,10 @@ MARGIN = 0.8
 """Part of the distance from the healthy to the faulty value that an advised bound allows."""
 
 
-UNSTEADY = (TIME_METRICS - {"load_time"}) | {"speedup", "latency_ratio"}
+UNSTEADY = (TIME_METRICS - {"load_cpu"}) | {"speedup", "latency_ratio"}
 """Times of one run beside those of another: load decides them. ``slowdown`` is paired with the
-baseline's own artifact, and may be bounded; ``load_time`` is the shortest of several, and a bound on
-the baseline's follows the reference's pace."""
+baseline's own artifact, and may be bounded; ``load_cpu`` is CPU time, the shortest of several, and a
+bound on the baseline's follows the reference's pace."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

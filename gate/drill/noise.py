@@ -37,7 +37,7 @@ _LEAST_RELATIVE = {
     "packed_size": 0.01,
     "activation_memory": 0.01,
     "peak_memory": 0.10,
-    "load_time": 0.50,
+    **dict.fromkeys(("load_time", "load_cpu"), 0.50),
     "speedup": 0.10,
 }
 _LEAST = {

@@ -22,7 +22,9 @@ from gate.metrics.intervals import DropInterval
 from gate.metrics.paired import PairedCounts, counts, interval
 from gate.metrics.task_catalogue import drop_unit
 
-TIME_METRICS = frozenset({"latency_p50", "latency_p90", "latency_p99", "throughput", "load_time"})
+TIME_METRICS = frozenset(
+    {"latency_p50", "latency_p90", "latency_p99", "throughput", "load_time", "load_cpu"}
+)
 """Absolute times: they depend on the machine and on what else it does."""
 _CLASSES = 10**6
 """More than any classifier has: a label beyond is damage."""
@@ -168,7 +170,7 @@ def _find(groups: tuple[_Values, _Values, _Values], metric: str) -> tuple[_Pair,
         group, why = resources, "the backend does not tell what activations take"
     elif metric == "packed_size":
         group, why = resources, "the runtime does not tell the size of its packed weights"
-    elif metric in {"size", "size_ratio", "peak_memory", "load_time"}:
+    elif metric in {"size", "size_ratio", "peak_memory", "load_time", "load_cpu"}:
         group, why = resources, "the observed value is not positive"
     elif metric == "slowdown":
         group, why = times, "the baseline's artifact was not run beside the candidate"
@@ -294,6 +296,10 @@ def _resources(observed: ResourcesObserved | None) -> _Values:
         "peak_memory": _Pair(_positive(observed.peak_memory_bytes)),
         "load_time": _Pair(
             _positive(observed.load_seconds, 1e3), _positive(observed.reference_load_seconds, 1e3)
+        ),
+        "load_cpu": _Pair(
+            _positive(observed.load_cpu_seconds, 1e3),
+            _positive(observed.reference_load_cpu_seconds, 1e3),
         ),
     }
 

@@ -121,11 +121,13 @@ class Times:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaunchAnswer:
-    """What a launch measured; ``base`` is None where there was none."""
+    """What a launch measured; ``base`` is None where there was none, or none that runs."""
 
     reference: Times
     candidate: Times
     base: Times | None
+    base_error: str = ""
+    """Why the base that was given does not run; empty where it does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,6 +157,8 @@ class ProbeAnswer:
     peak_memory_bytes: int
     load_seconds: float
     reference_load_seconds: float
+    load_cpu_seconds: float
+    reference_load_cpu_seconds: float
     launch: LaunchAnswer | None = None
 
 

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +60,8 @@ def probe(work: Path, channel: int) -> None:
                 peak_memory_bytes=peak_resident_bytes(),
                 load_seconds=0.0,
                 reference_load_seconds=0.0,
+                load_cpu_seconds=0.0,
+                reference_load_cpu_seconds=0.0,
             ),
         )
         return
@@ -74,8 +77,10 @@ def probe(work: Path, channel: int) -> None:
         own, other = shortest(candidate, reference, inputs=inputs)
         answer = ProbeAnswer(
             peak_memory_bytes=peak,
-            load_seconds=own,
-            reference_load_seconds=other,
+            load_seconds=own.wall,
+            reference_load_seconds=other.wall,
+            load_cpu_seconds=own.cpu,
+            reference_load_cpu_seconds=other.cpu,
             launch=timed(job.launch, sessions) if job.launch is not None else None,
         )
     write_record(work / PROBE_ANSWER_FILE, answer)
@@ -95,26 +100,34 @@ def peak_resident_bytes() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def shortest(*sides: Open, inputs: TensorMap) -> tuple[float, ...]:
-    """Seconds that each side takes at best from nothing to the end of the first run.
+@dataclass(frozen=True, slots=True)
+class Seconds:
+    """What a load took."""
+
+    wall: float
+    cpu: float
+    """Of all threads of the process."""
+
+
+def shortest(*sides: Open, inputs: TensorMap) -> tuple[Seconds, ...]:
+    """What each side takes at best from nothing to the end of the first run, either clock by itself.
 
     The sides take turns, ``LOADS`` at most and none begun after ``LOADING_SECONDS``: other load only
     ever adds time, and short loads are those that it multiplies.
     """
     end = time.perf_counter() + LOADING_SECONDS
-    best = tuple(_seconds(side, inputs) for side in sides)
-    for _ in range(LOADS - 1):
-        if time.perf_counter() >= end:
-            break
-        best = tuple(
-            min(before, _seconds(side, inputs)) for before, side in zip(best, sides, strict=True)
-        )
-    return best
+    taken = [tuple(_seconds(side, inputs) for side in sides)]
+    while len(taken) < LOADS and time.perf_counter() < end:
+        taken.append(tuple(_seconds(side, inputs) for side in sides))
+    return tuple(
+        Seconds(min(one.wall for one in own), min(one.cpu for one in own))
+        for own in zip(*taken, strict=True)
+    )
 
 
-def _seconds(open_session: Open, inputs: TensorMap) -> float:
+def _seconds(open_session: Open, inputs: TensorMap) -> Seconds:
     """From nothing to the end of the first run."""
-    started = time.perf_counter()
+    started, worked = time.perf_counter(), time.process_time()
     with open_session() as session:
         session.run(inputs)
-        return time.perf_counter() - started
+        return Seconds(time.perf_counter() - started, time.process_time() - worked)

@@ -21,6 +21,8 @@ def resources(
         peak_memory_bytes=cost.peak_memory_bytes,
         load_seconds=cost.load_seconds,
         reference_load_seconds=cost.reference_load_seconds,
+        load_cpu_seconds=cost.load_cpu_seconds,
+        reference_load_cpu_seconds=cost.reference_load_cpu_seconds,
         reference_activation_bytes=_activations(reference),
         candidate_activation_bytes=_activations(candidate),
     )

@@ -24,6 +24,7 @@ from gate.run.job import Job, LaunchAnswer, LaunchJob
 from gate.run.launch import Launch
 from gate.run.prepare import Prepared
 from gate.run.probe import candidate_model, model_file, save_inputs
+from gate.spec.diagnostics import shown
 from gate.tiers.device import RUNS_PER_ROUND
 
 RATIO_LAUNCHES = 5
@@ -152,18 +153,26 @@ class Timing:
 
     def _next(self, tick: Callable[[int], None]) -> None:
         if self._taken:
-            self._answers.append(self._taken.pop())
+            self._answered(self._taken.pop())
             return
         if not self._waiting:
             self._waiting.append(self._launch())
             self._waiting[0].wait_until_ready()
         tick(len(self._answers))  # before, so that what it wakes is asleep again when it counts
-        self._answers.append(self._waiting[0].measure())
+        self._answered(self._waiting[0].measure())
         del self._waiting[0]
 
     def _launch(self) -> Launch:
         folder = self._folder / f"launch-{self._begun}"
         return Launch(self._companions.take(), self._job(), folder)
+
+    def _answered(self, answer: LaunchAnswer) -> None:
+        """Take one launch in. A base that no longer runs is none: the stored ratio is left."""
+        if answer.base_error and self._base.artifact is not None:
+            name = self._base.artifact.sha256[:12]
+            note = f"the baseline's artifact {name} no longer runs: {shown(answer.base_error, 240)}"
+            self._base = Base(artifact=None, note=note)
+        self._answers.append(answer)
 
     def _job(self) -> LaunchJob:
         prepared, number = self._prepared, self._begun
@@ -182,8 +191,8 @@ class Timing:
 
     def _observed(self, second: int | None) -> TimingObserved:
         answers = self._answers
-        bases = [answer.base for answer in answers if answer.base is not None]
         base: Artifact | None = self._base.artifact
+        bases = [answer.base for answer in answers if answer.base is not None and base is not None]
         return TimingObserved(
             batch=self._batch,
             warmup_rounds=self._case.run.timing_warmup,

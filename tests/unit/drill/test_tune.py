@@ -255,15 +255,15 @@ def test_of_costs_only_what_is_steady_is_bounded_and_only_from_the_baseline() ->
     def cost(**by_metric: float) -> tuple[Measurement, ...]:
         return tuple(m for name, v in by_metric.items() for m in values(D, name, case=v))
 
-    healthy = cost(load_time=5.0, latency_p50=1.0, speedup=2.0, peak_memory=1e8)
-    slow = cost(load_time=15.0, latency_p50=3.0, speedup=0.7, peak_memory=1e8)
+    healthy = cost(load_cpu=5.0, latency_p50=1.0, speedup=2.0, peak_memory=1e8)
+    slow = cost(load_cpu=15.0, latency_p50=3.0, speedup=0.7, peak_memory=1e8)
     demands = (
-        demand(D, "load_time", "< 10000 ms", 3),
+        demand(D, "load_cpu", "< 10000 ms", 3),
         demand(D, "speedup", ">= 0.3 x", 4),
         demand(D, "latency_p50", "<= baseline + 500 %", 5),
         demand(D, "peak_memory", "<= 2000000000 B", 6),
     )
-    large = cost(load_time=5.0, latency_p50=1.0, speedup=2.0, peak_memory=2e8)
+    large = cost(load_cpu=5.0, latency_p50=1.0, speedup=2.0, peak_memory=2e8)
     given = [
         evidence(
             demands[0], healthy, {"slow_load": slow, "memory_held": large}, case=b.case(*demands),
@@ -273,7 +273,7 @@ def test_of_costs_only_what_is_steady_is_bounded_and_only_from_the_baseline() ->
 
     assert not proposals(given)
     added = additions(given)
-    assert {one.metric for one in added} == {"load_time", "peak_memory"}
+    assert {one.metric for one in added} == {"load_cpu", "peak_memory"}
     for one in added:
         bound = parse_bound(one.new, BY_NAME[D, one.metric])
         assert bound.anchor is Anchor.BASELINE

@@ -211,6 +211,8 @@ def observation(**changes: Any) -> Observation:
             peak_memory_bytes=10**8,
             load_seconds=0.02,
             reference_load_seconds=0.03,
+            load_cpu_seconds=0.015,
+            reference_load_cpu_seconds=0.025,
         ),
     )
     return replace(built, **changes)

@@ -73,6 +73,7 @@ def test_values_agree_with_their_formulas_on_the_arrays() -> None:
     assert one(measured, Tier.DEVICE, "speedup") == 2.0
     assert one(measured, Tier.DEVICE, "throughput") == 500.0
     assert one(measured, Tier.DEVICE, "load_time") == 20.0
+    assert one(measured, Tier.DEVICE, "load_cpu") == 15.0
     assert one(measured, Tier.DEVICE, "size_ratio") == pytest.approx(4000 / 1200)
 
 

@@ -31,8 +31,8 @@ def test_a_disturbed_load_does_not_count() -> None:
     disturbed, calm = Opening(0.03, 0.002), Opening(0.004)
     one, other = shortest(disturbed, calm, inputs={})  # type: ignore[arg-type]
 
-    assert 0.002 <= one < 0.03
-    assert other >= 0.004
+    assert 0.002 <= one.wall < 0.03
+    assert other.wall >= 0.004
     assert disturbed.opened == calm.opened == LOADS
 
 
@@ -41,4 +41,18 @@ def test_long_loads_are_taken_once() -> None:
     found = shortest(slow, fast, inputs={})  # type: ignore[arg-type]
 
     assert (slow.opened, fast.opened) == (1, 1)
-    assert found[0] >= LOADING_SECONDS
+    assert found[0].wall >= LOADING_SECONDS
+
+
+def test_cpu_time_sees_work_and_no_waiting() -> None:
+    class Working(Opening):
+        def run(self, inputs: Any) -> Any:
+            end = time.process_time() + 0.02
+            while time.process_time() < end:
+                pass
+            return inputs
+
+    waiting, working = shortest(Opening(0.02), Working(0.0), inputs={})  # type: ignore[arg-type]
+
+    assert waiting.cpu < 0.01 < waiting.wall
+    assert 0.02 <= working.cpu <= working.wall + 1e-3

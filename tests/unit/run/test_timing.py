@@ -227,6 +227,39 @@ def test_without_the_kept_file_the_stored_ratio_is_used_and_said(
     assert "it is not kept here" in check.message
 
 
+def test_a_baseline_s_file_that_no_longer_runs_leaves_the_stored_ratio(
+    project: Project, accepted: CaseResult, tmp_path: Path
+) -> None:
+    # As a file that an older version of the runtime took and this one does not.
+    import onnx
+
+    model = onnx.load(write_chain(tmp_path / "old.onnx", 4, "old"))
+    model.graph.node[-1].op_type = "NoLongerThere"
+    onnx.save(model, tmp_path / "old.onnx")
+    old = artifact(tmp_path / "old.onnx")
+    assert ArtifactStore(project.root / ".gate" / "artifacts").keep(old)
+    stored, project.baselines = project.baselines, BaselineStore(tmp_path / "baselines")
+    try:
+        assert accepted.observation is not None
+        who = Provenance(reason="", commit="", author="", date="", gate_version="")
+        baseline = make_baseline(accepted.case, accepted.observation, who)
+        named = {**baseline.artifacts, "candidate": old.sha256}
+        project.baselines.write_all([replace(baseline, artifacts=named)])
+        write_chain(project.candidate, 4, "made anew")
+        result = project.run()
+        check = project.check(result)
+    finally:
+        project.baselines = stored
+    timing = times(result)
+    assert timing.base_wall_ns == ()
+    assert timing.base_sha256 == ""
+    assert f"{old.sha256[:12]} no longer runs" in timing.base_note
+    assert "NoLongerThere" in timing.base_note
+    assert str(project.root) not in timing.base_note
+    assert "stored ratio" in check.message
+    assert "no longer runs" in check.message
+
+
 def test_a_kept_artifact_is_checked_before_it_is_used(tmp_path: Path) -> None:
     given = artifact(write_chain(tmp_path / "m.onnx", 1, "one"))
     store = ArtifactStore(tmp_path / "kept")
