@@ -9,9 +9,11 @@ from __future__ import annotations
 import platform
 import re
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
+
+from gate.core.environment import Environment
 
 _CPUINFO = Path("/proc/cpuinfo")
 _MACHINES = {"amd64": "x86_64", "x64": "x86_64", "arm64": "aarch64"}
@@ -114,3 +116,19 @@ def cpu_model() -> str:
 def isa() -> tuple[str, ...]:
     """Sorted instruction sets that select other integer kernels; empty where the system tells none."""
     return _read()[1]
+
+
+def environment(
+    *, backend: str, engine: str, threads: int, versions: Mapping[str, str]
+) -> Environment:
+    """This machine with a backend's own part of the surroundings."""
+    return Environment(
+        system=system(),
+        machine=machine(),
+        cpu_model=cpu_model(),
+        isa=isa(),
+        backend=backend,
+        engine=engine,
+        threads=threads,
+        versions=dict(versions),
+    )

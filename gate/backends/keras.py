@@ -129,15 +129,11 @@ class KerasBackend:
 
     def environment(self, target: TargetSpec) -> Environment:
         """What can change numbers here."""
-        return Environment(
-            system=isa.system(),
-            machine=isa.machine(),
-            cpu_model=isa.cpu_model(),
-            isa=isa.isa(),
+        return isa.environment(
             backend=self.name,
             engine="tensorflow",
             threads=target.threads,
-            versions=dict(tensorflow.versions()),
+            versions=tensorflow.versions(),
         )
 
     @contextmanager

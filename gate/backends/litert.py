@@ -181,11 +181,7 @@ class LiteRtBackend:
         """What can change numbers here."""
         from importlib.metadata import version
 
-        return Environment(
-            system=isa.system(),
-            machine=isa.machine(),
-            cpu_model=isa.cpu_model(),
-            isa=isa.isa(),
+        return isa.environment(
             backend=self.name,
             engine=str(target.options.get("kernels", "xnnpack")),
             threads=target.threads,

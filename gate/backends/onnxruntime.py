@@ -226,11 +226,7 @@ class OnnxRuntimeBackend:
         """What can change numbers here; the kernels are those of MLAS."""
         from importlib.metadata import version
 
-        return Environment(
-            system=isa.system(),
-            machine=isa.machine(),
-            cpu_model=isa.cpu_model(),
-            isa=isa.isa(),
+        return isa.environment(
             backend=self.name,
             engine="mlas",
             threads=target.threads,

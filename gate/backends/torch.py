@@ -68,11 +68,7 @@ class TorchBackend:
 
     def environment(self, target: TargetSpec) -> Environment:
         """See ``Backend.environment``."""
-        return Environment(
-            system=isa.system(),
-            machine=isa.machine(),
-            cpu_model=isa.cpu_model(),
-            isa=isa.isa(),
+        return isa.environment(
             backend=self.name,
             engine=COMPILED if target.options.get("compile") else engine_of(target.options),
             threads=target.threads,

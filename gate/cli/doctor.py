@@ -138,15 +138,7 @@ def _versions(kind: plugins.Kind, plugin: Any, line: plugins.Plugin) -> Mapping[
 
 def _machine() -> dict[str, Any]:
     """What baselines and times depend on, and where things are kept."""
-    environment = Environment(
-        system=isa.system(),
-        machine=isa.machine(),
-        cpu_model=isa.cpu_model(),
-        isa=isa.isa(),
-        backend="",
-        engine="",
-        threads=1,
-    )
+    environment = isa.environment(backend="", engine="", threads=1, versions={})
     cache = default_cache_dir(project_root())
     usable = (
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 from gate.core.artifact import Artifact, Format
 from gate.core.canonical import JsonValue
+from gate.core.options import with_defaults
 from gate.core.spec import Options, QuantizationSpec, TargetSpec
-from gate.quantize.base import CalibrationBatches, QuantizeError, with_defaults
+from gate.quantize.base import CalibrationBatches, QuantizeError
 from gate.spec.choosing import reads_calibration
 
 if TYPE_CHECKING:

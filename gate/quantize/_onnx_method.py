@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, ClassVar
 
 from gate.core.artifact import Artifact, Format
 from gate.core.canonical import JsonValue
+from gate.core.options import with_defaults
 from gate.core.spec import Options, TargetSpec
 from gate.core.tensors import TensorMap
 from gate.quantize import _onnx
-from gate.quantize.base import CalibrationBatches, QuantizeError, refusal, with_defaults
+from gate.quantize.base import CalibrationBatches, QuantizeError, refusal
 
 if TYPE_CHECKING:
     from gate.models.base import LoadedModel

@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from gate.core.canonical import JsonValue
+from gate.core.options import with_defaults
 from gate.quantize._torch_train import TRAINING_PROPERTIES, Loop, loss_of, settle_loop
-from gate.quantize.base import QuantizeError, with_defaults
+from gate.quantize.base import QuantizeError
 
 if TYPE_CHECKING:
     from torch import nn

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from gate.core.canonical import JsonValue
+from gate.core.options import with_defaults
 from gate.core.spec import Options, TargetSpec
 from gate.models.torch_runtime import ENGINES, engine_of
-from gate.quantize.base import OptionsError, with_defaults
+from gate.quantize.base import OptionsError
 
 # Without VNNI the 16-bit sums of fbgemm's kernels saturate at full range; x86 may dispatch to them.
 _REDUCES_RANGE = frozenset({"x86", "fbgemm"})

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from gate.core.artifact import Artifact, Format
 from gate.core.canonical import JsonValue
+from gate.core.options import with_defaults
 from gate.core.spec import Options, TargetSpec
 from gate.models.torch_runtime import ao_unavailable, engine_of, torch_settings
 from gate.quantize._torch_common import (
@@ -23,7 +24,7 @@ from gate.quantize._torch_common import (
     torch_versions,
 )
 from gate.quantize._torch_state import STATE_FILE, load_state, save_state
-from gate.quantize.base import CalibrationBatches, file_artifact, refusal, with_defaults
+from gate.quantize.base import CalibrationBatches, file_artifact, refusal
 
 if TYPE_CHECKING:
     from torch import nn

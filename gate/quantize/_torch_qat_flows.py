@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gate.core.canonical import JsonValue
 from gate.core.spec import InputSpec
@@ -11,6 +11,7 @@ from gate.models.torch_runtime import quiet_torch_ao
 from gate.quantize._torch_eager import converted_eager, prepared_eager
 from gate.quantize._torch_fx import converted_fx, prepared_fx
 from gate.quantize._torch_qat_qconfig import qat_mapping, qat_qconfig
+from gate.quantize._torch_qconfig import eager_qconfig
 
 if TYPE_CHECKING:
     from torch import nn
@@ -30,7 +31,11 @@ def prepared(
     if options["flow"] == "eager":
         with quiet_torch_ao():
             return prepared_eager(
-                module, inputs, kept, lambda part: _eager_qconfig(part, options), train=True
+                module,
+                inputs,
+                kept,
+                lambda part: eager_qconfig(part, options, qat_qconfig),
+                train=True,
             )
     from torch.ao.quantization.quantize_fx import prepare_qat_fx
 
@@ -50,13 +55,3 @@ def converted(
         with quiet_torch_ao():
             return converted_eager(trained, inputs)
     return converted_fx(trained.eval())
-
-
-def _eager_qconfig(part: nn.Module, options: Mapping[str, JsonValue]) -> Any:
-    from torch import nn
-
-    # Looked up or recurrent: no static integer kernels in this flow.
-    if isinstance(part, nn.Embedding | nn.EmbeddingBag | nn.RNNBase | nn.MultiheadAttention):
-        return None
-    transposed = isinstance(part, nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d)
-    return qat_qconfig(options, per_channel=False if transposed else None)

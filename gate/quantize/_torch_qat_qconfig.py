@@ -24,12 +24,12 @@ def qat_mapping(options: Mapping[str, JsonValue], kept: Sequence[str]) -> Any:
     return over_defaults(mapping, get_default_qat_qconfig(engine), qat_qconfig(options), kept)
 
 
-def qat_qconfig(options: Mapping[str, JsonValue], *, per_channel: bool | None = None) -> Any:
+def qat_qconfig(options: Mapping[str, JsonValue]) -> Any:
     """Moving averages of the range of an activation, and the range that a weight has in each step.
 
     torch's own default lets the range of a weight lag behind too, by a hundred steps; in a short
     training with steps that matter, weights then grow out of their range and lose their gradient.
-    ``per_channel`` overrules the option (transposed convolutions have kernels by tensor only)."""
+    """
     import torch
     from torch.ao.quantization import (
         FusedMovingAvgObsFakeQuantize,
@@ -48,7 +48,7 @@ def qat_qconfig(options: Mapping[str, JsonValue], *, per_channel: bool | None = 
         reduce_range=options["reduce_range"],
         averaging_constant=options["averaging"],
     )
-    if options["weights"] == "int8/per-channel" and per_channel is not False:
+    if options["weights"] == "int8/per-channel":
         observer: Any = MovingAveragePerChannelMinMaxObserver
         scheme = torch.per_channel_symmetric
     else:

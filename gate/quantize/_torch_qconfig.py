@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gate.core.canonical import JsonValue
@@ -48,19 +48,22 @@ def qconfig_of(options: Mapping[str, JsonValue]) -> Any:
     return QConfig(activation=_activation(options), weight=_weight(options))
 
 
-def eager_qconfig(part: nn.Module, options: Mapping[str, JsonValue]) -> Any:
-    """The chosen observers for one module of the eager flow; None where that has no static integer
-    kernel for its kind."""
+def eager_qconfig(
+    part: nn.Module,
+    options: Mapping[str, JsonValue],
+    config_of: Callable[[Mapping[str, JsonValue]], Any],
+) -> Any:
+    """What ``config_of`` makes of the options for one module of the eager flow; None where that has
+    no static integer kernel for its kind (what is looked up, or recurrent)."""
     from torch import nn
-    from torch.ao.quantization import QConfig
 
     if isinstance(part, nn.Embedding | nn.EmbeddingBag | nn.RNNBase | nn.MultiheadAttention):
         return None
-    chosen = qconfig_of(options)
     if isinstance(part, nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d):
-        weight = _weight({**options, "weights": "int8/per-tensor"})
-        return QConfig(activation=chosen.activation, weight=weight)
-    return chosen
+        return config_of(
+            {**options, "weights": "int8/per-tensor"}
+        )  # they have kernels by tensor only
+    return config_of(options)
 
 
 def _activation(options: Mapping[str, JsonValue]) -> Any:

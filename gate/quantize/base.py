@@ -59,14 +59,6 @@ def labelled_batches(
         yield from ((inputs, None) for inputs in batches())
 
 
-def with_defaults(options: Options, schema: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
-    """``options`` with the defaults of their schema filled in, where it has any."""
-    defaults = {
-        name: entry["default"] for name, entry in schema["properties"].items() if "default" in entry
-    }
-    return {**defaults, **options}
-
-
 def file_artifact(
     path: Path, *, kind: Format, producer: str, options: Mapping[str, JsonValue]
 ) -> Artifact:

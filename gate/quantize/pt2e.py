@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from gate.core.artifact import Artifact, Format
 from gate.core.canonical import JsonValue
+from gate.core.options import with_defaults
 from gate.core.spec import Options, TargetSpec
 from gate.models.loading import seeded
 from gate.models.torch_runtime import engine_of, torch_settings
@@ -43,7 +44,6 @@ from gate.quantize.base import (
     QuantizeError,
     file_artifact,
     refusal,
-    with_defaults,
 )
 
 if TYPE_CHECKING:

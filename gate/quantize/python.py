@@ -21,13 +21,14 @@ from typing import Any, ClassVar
 
 from gate.core.artifact import Artifact, Format
 from gate.core.canonical import JsonValue
+from gate.core.options import with_defaults
 from gate.core.spec import Options, TargetSpec
 from gate.models.base import LoadedModel, ModelError
 from gate.models.loading import seeded
 from gate.models.tensors import example_inputs, name_outputs
 from gate.models.torch_runtime import engine_of, quiet_torch_ao, torch_settings, torch_unavailable
 from gate.quantize._entry import entry_of
-from gate.quantize.base import CalibrationBatches, QuantizeError, file_artifact, with_defaults
+from gate.quantize.base import CalibrationBatches, QuantizeError, file_artifact
 from gate.spec.entries import ENTRY_PATTERN
 
 ONNX_FILE = "model.onnx"

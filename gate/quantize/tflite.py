@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from gate.core.artifact import Artifact, Format
 from gate.core.canonical import JsonValue
+from gate.core.options import with_defaults
 from gate.core.spec import Options, TargetSpec
 from gate.models import tensorflow
 from gate.models.tflite import litert_missing
@@ -18,7 +19,6 @@ from gate.quantize.base import (
     QuantizeError,
     file_artifact,
     refusal,
-    with_defaults,
 )
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from gate.core.canonical import JsonValue
 from gate.core.spec import InputSpec
 from gate.models.torch_runtime import quiet_torch_ao
 from gate.quantize._torch_eager import converted_eager, prepared_eager
-from gate.quantize._torch_qconfig import eager_qconfig
+from gate.quantize._torch_qconfig import eager_qconfig, qconfig_of
 from gate.quantize._torch_static import STATIC_PROPERTIES, StaticMethod
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class TorchEagerStatic(StaticMethod):
                 module,
                 inputs,
                 kept,
-                lambda part: eager_qconfig(part, options),
+                lambda part: eager_qconfig(part, options, qconfig_of),
                 train=False,
                 stubs=options["stubs"] == "auto",
                 fuse=options["fuse"],

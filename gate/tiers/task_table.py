@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gate.core.canonical import JsonValue
+from gate.core.options import with_defaults
 from gate.core.spec import ModelSpec, Options
 from gate.core.task import Task
 from gate.spec.tasks import DECODINGS
@@ -34,6 +35,4 @@ def task_scorer(model: ModelSpec, preprocess: Options) -> TaskScorer | None:
 
 def decoding(task: str, written: Options) -> dict[str, JsonValue]:
     """What a spec says, with the defaults of the rest."""
-    properties = DECODINGS[Task(task)]["properties"]
-    defaults = {name: entry["default"] for name, entry in properties.items() if "default" in entry}
-    return {**defaults, **written}
+    return with_defaults(written, DECODINGS[Task(task)])
