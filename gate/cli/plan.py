@@ -18,6 +18,7 @@ from gate.core.convert import to_plain
 from gate.core.spec import SampleSpec
 from gate.core.status import ExitCode
 from gate.judge.wording import count
+from gate.run.costs import estimate
 from gate.run.shards import plan_digest
 from gate.spec.diagnostics import SpecError
 from gate.spec.formats import needs_calibration
@@ -130,16 +131,31 @@ def _backend(case: Case) -> str:
     return f"{case.target.backend}/{engine}" if engine else case.target.backend
 
 
-def duration(seconds: float | None) -> str:
-    """``12 s``, ``3 min 20 s``; ``unknown`` for None."""
-    if seconds is None:
-        return "unknown"
+def duration(seconds: float) -> str:
+    """``12 s``, ``3 min 20 s``."""
     whole = max(1, round(seconds))
     return f"{whole} s" if whole < 60 else f"{whole // 60} min {whole % 60} s"
 
 
 def _seconds(past: Mapping[str, Past], case: Case) -> float | None:
     return past[case.id].seconds if case.id in past else None
+
+
+def _time(past: Mapping[str, Past], case: Case) -> str:
+    known = _seconds(past, case)
+    return f"~ {duration(estimate(case))}" if known is None else duration(known)
+
+
+def _together(planned: Plan, past: Mapping[str, Past], skips: Mapping[str, str | None]) -> str:
+    """How many cases run here, and how long all of them take."""
+    runnable = [case for case in planned.cases if not skips[case.id]]
+    if not runnable:
+        return "0 run here"
+    guessed = [case for case in runnable if case.id not in past]
+    known = sum(past[case.id].seconds for case in runnable if case.id in past)
+    total = duration(known + sum(map(estimate, guessed)))
+    of_which = f" ({len(guessed)} estimated, as they have not run here yet)" if guessed else ""
+    return f"{len(runnable)} run here; time about {total}{of_which}"
 
 
 def _table(planned: Plan, past: Mapping[str, Past], skips: Mapping[str, str | None]) -> str:
@@ -154,7 +170,7 @@ def _table(planned: Plan, past: Mapping[str, Past], skips: Mapping[str, str | No
             len(case.tolerances),
             _evaluated(case, past.get(case.id)),
             _calibration(case),
-            "skipped" if skips[case.id] else duration(_seconds(past, case)),
+            "skipped" if skips[case.id] else _time(past, case),
         )
         for case in planned.cases
     ]
@@ -169,14 +185,7 @@ def _table(planned: Plan, past: Mapping[str, Past], skips: Mapping[str, str | No
     if planned.not_applicable:
         lines += ["", "not applicable:"]
         lines += [f"  {other.id}: {other.reason}" for other in planned.not_applicable]
-    runnable = [case.id for case in planned.cases if not skips[case.id]]
-    known = [past[name].seconds for name in runnable if name in past]
-    total = f"about {duration(sum(known))}" if known else "unknown"
-    rest = f", {len(runnable) - len(known)} unknown" if known and len(known) < len(runnable) else ""
-    lines += [
-        "",
-        f"{count(len(planned.cases), 'case')}, {len(runnable)} run here; time {total}{rest}",
-    ]
+    lines += ["", f"{count(len(planned.cases), 'case')}, {_together(planned, past, skips)}"]
     return "\n".join(lines) + "\n"
 
 
@@ -250,6 +259,7 @@ def _json(planned: Plan, past: Mapping[str, Past], skips: Mapping[str, str | Non
                 "expected_failure": case.expected_failure,
                 "skipped": skips[case.id],
                 "seconds": _seconds(past, case),
+                "estimated_seconds": round(estimate(case), 1),
             }
             for case in planned.cases
         ],
