@@ -13,6 +13,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from textwrap import indent
@@ -129,6 +130,15 @@ def understand(words: list[str]) -> None:
         )
     else:
         assert program in ("pytest", "git", "python"), words
+
+
+def test_the_readme_names_every_extra() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    rows = re.findall(
+        r"^\| (`.*?) \|", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    named = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+    assert set(project["optional-dependencies"]) - named == {"dev"}
 
 
 def test_the_item_that_the_page_on_pytest_names_exists() -> None:
