@@ -14,6 +14,8 @@ from gate.core.case import Case
 from gate.core.convert import MalformedRecordError
 from gate.core.observation import RunFailure
 from gate.core.result import CaseResult
+from gate.quantize.base import QuantizeError
+from gate.run.candidates import kept_candidate
 from gate.run.job import read_record, write_record
 from gate.run.store import StoredRunError, escaped, read_run
 from gate.upgrade.stacks import Stack
@@ -104,9 +106,19 @@ def _key(case: Case, stack: Stack, candidates: Path | None) -> str:
             "standing": standing(case),
             "python": str(stack.python),
             "versions": dict(stack.versions),
-            "candidates": str(candidates) if candidates is not None else None,
+            "candidate": _candidate(case, candidates),
         }
     )
+
+
+def _candidate(case: Case, candidates: Path | None) -> str | None:
+    """SHA-256 of the candidate that is given; None where it is made anew."""
+    if candidates is None:
+        return None
+    try:
+        return kept_candidate(candidates, case.id).sha256
+    except QuantizeError:
+        return ""  # the run says what is wrong with it
 
 
 def _kept(folder: Path, key: str) -> CaseResult | None:

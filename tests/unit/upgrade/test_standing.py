@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from gate.core.artifact import Artifact, Format
 from gate.core.case import Case
+from gate.models.hashing import files_sha256
+from gate.run.candidates import keep_candidate
 from gate.upgrade.cells import _key
 from gate.upgrade.stacks import Stack
 from gate.upgrade.standing import standing
@@ -49,6 +52,25 @@ def test_a_kept_cell_is_of_the_file_as_it_was(tmp_path: Path) -> None:
     assert _key(one, stack, None) == before
     _later(named, b"2")
     assert _key(one, stack, None) != before
+
+
+def test_a_kept_cell_is_of_the_candidate_that_was_given(tmp_path: Path) -> None:
+    """Another baseline was accepted since: its candidate lies in the same folder."""
+    stack, keys = Stack(name="s", python=tmp_path, versions={}), []
+    for content in (b"1", b"2", b"1"):
+        file = tmp_path / "candidate.pt"
+        file.write_bytes(content)
+        artifact = Artifact(
+            format=Format.TORCH_QUANTIZED,
+            path=file,
+            sha256=files_sha256([file]),
+            size_bytes=1,
+            producer="candidate",
+        )
+        keep_candidate(tmp_path / "kept", case().id, artifact)
+        keys.append(_key(case(), stack, tmp_path / "kept"))
+    assert keys[0] == keys[2] != keys[1]
+    assert _key(case(), stack, tmp_path / "nothing") not in keys
 
 
 def test_everything_in_a_named_folder(tmp_path: Path) -> None:
