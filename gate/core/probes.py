@@ -120,6 +120,9 @@ class ProbeObserved:
     evaluated way of running against the other one."""
     own: Mapping[str, ErrorSums] = field(default_factory=dict)
     """Of such a probe: the same of the reference with itself."""
+    alone: Mapping[str, ErrorSums] = field(default_factory=dict)
+    """Of the probe ``batch``, where the candidate's outputs differ: layer -> its output for one sample
+    in company against that for the same sample alone."""
     not_applicable: str = ""
     """Why it has no meaning here."""
     refused_by_both: str = ""

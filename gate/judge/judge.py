@@ -57,7 +57,7 @@ def judge(
     checks += probes(case, observation)
     if comparison.baseline is not None:
         checks += improvement(case, measured, comparison, bounded)
-    bad = first_bad_layer(checks, measured, comparison)
+    bad = first_bad_layer(checks, measured, comparison, observation.probes)
     return Verdict(
         case_id=case.id,
         checks=tuple(checks),

@@ -14,11 +14,13 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from gate.core.probes import ProbeObserved
 from gate.core.status import Status, Tier
 from gate.core.verdict import Check
 from gate.judge.comparison import Comparison
 from gate.judge.measure import Measured
 from gate.judge.wording import shown
+from gate.metrics.elementwise import sqnr_db
 
 SQNR_BAND_DB = 1.0
 """Below the baseline's isolated value; healthy runs of the same candidate differ by far less."""
@@ -48,7 +50,10 @@ class BadLayer:
 
 
 def first_bad_layer(
-    checks: Sequence[Check], measured: Measured, comparison: Comparison
+    checks: Sequence[Check],
+    measured: Measured,
+    comparison: Comparison,
+    probes: Sequence[ProbeObserved] = (),
 ) -> BadLayer | None:
     """Name the layer where a failing case goes wrong; None where nothing failed, or no layer is off.
 
@@ -56,6 +61,7 @@ def first_bad_layer(
         checks: all checks of the case.
         measured: its measurements.
         comparison: its baseline, if there is one.
+        probes: what became of its hostile probes.
     """
     failed = [check for check in checks if check.status is Status.FAIL]
     if not failed:
@@ -77,7 +83,34 @@ def first_bad_layer(
         so_far = "every layer before it is good" if good else "whatever comes before it"
         return BadLayer(name=first, why=f"{own[first]}; {so_far}")
     first = next((name for name in measured.layer_order if name in output), None)
-    return BadLayer(name=first, why=output[first]) if first is not None else None
+    if first is not None:
+        return BadLayer(name=first, why=output[first])
+    return _otherwise_alone(failed, measured, probes)
+
+
+def _otherwise_alone(
+    failed: Sequence[Check], measured: Measured, probes: Sequence[ProbeObserved]
+) -> BadLayer | None:
+    """The first layer that answers otherwise alone than in a batch, by more than the failed probe
+    allows its outputs: layers are compared in batches, where such a fault does not show."""
+    alone = next((probe.alone for probe in probes if probe.alone), {})
+    bounds = [
+        check.bound
+        for check in failed
+        if check.rule == "probe.batch"
+        and check.bound is not None
+        and check.tolerance is not None
+        and check.tolerance.metric == "sqnr"
+    ]
+    if not bounds:
+        return None
+    for name in measured.layer_order:
+        value = sqnr_db(alone[name]) if name in alone else None
+        if value is not None and value < max(bounds):
+            told = shown(value, "dB", digits=3)
+            why = f"answers otherwise for one sample alone than in a batch: {told}"
+            return BadLayer(name=name, why=f"{why}; every layer before it is good")
+    return None
 
 
 def _rule(rule: str) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from gate.backends.base import Session
+from gate.backends.base import BackendError, Session
 from gate.core.layer import ErrorSums
 from gate.core.probes import ProbeObserved
 from gate.core.tensors import TensorMap
@@ -18,6 +18,9 @@ from gate.tiers.probe_inputs import Material, NoMeaningError
 
 SAMPLES = 6
 """Evaluation samples that probes are made from; two threes, and a whole of each other batch."""
+
+HELD_BYTES = 256 * 2**20
+"""Activations that are held to compare layers; those that come later in a larger model are left out."""
 
 RANGE_SAMPLES = 32
 """Calibration samples that the range of the inputs is taken from."""
@@ -139,7 +142,35 @@ class _Probe:
         rows = _rows(samples)
         detail = f"{rows} samples one at a time and in threes, against a batch of {_rows(inputs)}"
         parts = [*_parts(samples, 1), *_parts(samples, 3)]
-        return self._with_itself(detail, rows, lambda side: self._in_parts(side, inputs, parts))
+        found = self._with_itself(detail, rows, lambda side: self._in_parts(side, inputs, parts))
+        if all(sums.sum_err2 == 0.0 for sums in found.outputs.values()):
+            return found
+        return replace(found, alone=self._alone(samples))
+
+    def _alone(self, samples: TensorMap) -> Mapping[str, ErrorSums]:
+        """Every layer of the candidate for the first sample, among the others against by itself.
+
+        Empty where the backend cannot show them: it is only asked which layer is at fault.
+        """
+        session = self._sides.candidate
+        first = {name: value[:1] for name, value in samples.items()}
+        found: dict[str, ErrorSums] = {}
+        try:
+            rows = {row.capture: row.name for row in session.layers(samples) if row.capture}
+            apart, held = {}, 0
+            for name, value in session.capture(first, list(rows)):
+                apart[name], held = value, held + value.nbytes
+                if held > HELD_BYTES:
+                    break
+            for name, value in session.capture(samples, list(apart)):
+                axis = _batch_axis(value.shape, apart[name].shape)
+                if axis is not None:
+                    errors = ErrorAccumulator(None)
+                    errors.update(value.take([0], axis=axis), apart.pop(name))
+                    found[rows[name]] = errors.sums()
+        except BackendError:
+            return {}
+        return found
 
     def _in_parts(
         self, side: str, whole: TensorMap, parts: Sequence[tuple[slice, TensorMap]]
@@ -249,6 +280,14 @@ def _parts(samples: TensorMap, size: int) -> Iterator[tuple[slice, TensorMap]]:
     for start in range(0, _rows(samples) - size + 1, size):
         rows = slice(start, start + size)
         yield rows, {name: value[rows] for name, value in samples.items()}
+
+
+def _batch_axis(whole: tuple[int, ...], one: tuple[int, ...]) -> int | None:
+    """The axis on which a batch is longer than a sample; None where the shapes tell of none."""
+    if len(whole) != len(one):
+        return None
+    longer = [axis for axis, (a, b) in enumerate(zip(whole, one, strict=True)) if a != b]
+    return longer[0] if len(longer) == 1 and one[longer[0]] == 1 else None
 
 
 def _noise(errors: Mapping[str, ErrorSums]) -> float:

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from gate.core.baseline import BaselineFound, BaselineMissing
-from gate.core.layer import LayerMatch, LayersObserved
+from gate.core.layer import ErrorSums, LayerMatch, LayersObserved
 from gate.core.observation import Observation
+from gate.core.probes import ProbeObserved, ProbeSpec
 from gate.core.status import Status, Tier
 from gate.core.tolerance import Op, Tolerance
 from gate.core.verdict import Verdict
@@ -141,3 +142,48 @@ def test_healthy_layers_of_any_spread_are_not_named(seed: int) -> None:
     spread = rng.uniform(0.0, 3.0)
     values = {f"l{i}": float(v) for i, v in enumerate(30.0 + spread * rng.uniform(-2, 2, 30))}
     assert names(values, {}) == []
+
+
+def batch_probe(bound: float, **relative: float) -> tuple[ProbeSpec, ProbeObserved]:
+    """The outputs an error of a fifth, 14 dB; layers the given relative errors."""
+
+    def sums(error: float) -> ErrorSums:
+        return ErrorSums(elements=100, sum_x2=100.0, sum_y2=100.0, sum_err2=100.0 * error**2)
+
+    tolerance = build.tolerance(Tier.NUMERICAL, "sqnr", Op.GE, bound)
+    seen = ProbeObserved(
+        name="batch",
+        outputs={"output": sums(0.2)},
+        own={"output": sums(0.0)},
+        alone={name: sums(error) for name, error in relative.items()},
+    )
+    return ProbeSpec(name="batch", bounds=(tolerance,)), seen
+
+
+def test_a_layer_that_answers_otherwise_alone_is_named_where_no_layer_else_is_off() -> None:
+    spec, seen = batch_probe(30.0, fc=0.3, conv2=0.2, conv1=0.001)
+    case = build.case(build.LAYER_SQNR, probes=(spec,))
+    healthy = observed({}, {})
+    found = judge(case, replace(healthy, probes=(seen,)), BaselineMissing(path="nowhere"))
+
+    assert found.status is Status.FAIL
+    assert found.first_bad_layer == "conv2"  # in order of execution
+    assert "alone than in a batch: 14 dB" in found.first_bad_layer_why
+
+    broken = replace(observed({"fc": 0.5}, {"fc": 0.5}), probes=(seen,))
+    found = judge(case, broken, BaselineMissing(path="nowhere"))
+    assert found.first_bad_layer == "fc"
+
+
+def test_a_layer_within_the_probe_s_bound_is_not_named() -> None:
+    spec, seen = batch_probe(30.0, conv1=0.001, conv2=0.01)
+    case = build.case(build.LAYER_SQNR, probes=(spec,))
+    found = judge(case, replace(observed({}, {}), probes=(seen,)), BaselineMissing(path="nowhere"))
+
+    assert found.status is Status.FAIL
+    assert found.first_bad_layer is None
+    loose, _ = batch_probe(10.0)
+    passing = build.case(build.LAYER_SQNR, probes=(loose,))
+    seen_bad = replace(observed({}, {}), probes=(batch_probe(10.0, conv1=0.5)[1],))
+    found = judge(passing, seen_bad, BaselineMissing(path="nowhere"))
+    assert found.first_bad_layer is None

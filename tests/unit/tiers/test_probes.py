@@ -32,7 +32,7 @@ from gate.tiers.probe_inputs import (
     saturating,
     zeros,
 )
-from gate.tiers.probes import Sides, compare, observe_probes
+from gate.tiers.probes import Sides, _batch_axis, compare, observe_probes
 from tests.unit import onnx_models as om
 
 SHAPE = (3, 48, 48)
@@ -137,6 +137,7 @@ def test_a_healthy_candidate_answers_every_probe(healthy) -> None:
         assert probe.detail
     assert all(db(found[name].outputs) > 20 for name in ("zeros", "denormals", "borders"))
     assert db(found["batch"].outputs) == db(found["batch"].own) == 200.0
+    assert found["batch"].alone == {}
     assert "[2, 3, 16, 16]" in found["smallest"].detail
 
 
@@ -220,6 +221,58 @@ def test_a_fault_that_ordinary_samples_hardly_show_is_seen(net, healthy, fault, 
     lost = db(healthy[1][probe].outputs) - db(found[probe].outputs)
     assert lost > 15.0
     assert lost > 1.5 * (healthy[0] - ordinary)
+
+
+def wrong_alone_in_the_middle(proto: ModelProto) -> None:
+    """The first convolution is off by a fifth where a sample comes alone."""
+    conv = next(n for n in proto.graph.node if n.name == "conv1")
+    readers = [n for n in proto.graph.node if conv.output[0] in n.input]
+    name = conv.output[0]
+    conv.output[0] = "before"
+    for key, value in (("first", np.array([0])), ("one", np.array([1]))):
+        proto.graph.initializer.append(numpy_helper.from_array(value, key))
+    for key, factor in (("off", 1.2), ("right", 1.0)):
+        proto.graph.initializer.append(numpy_helper.from_array(np.float32(factor), key))
+    made = [
+        helper.make_node("Shape", ["before"], ["shape"]),
+        helper.make_node("Gather", ["shape", "first"], ["samples"]),
+        helper.make_node("Equal", ["samples", "one"], ["alone"]),
+        helper.make_node("Where", ["alone", "off", "right"], ["factor"]),
+        helper.make_node("Mul", ["before", "factor"], [name]),
+    ]
+    place = list(proto.graph.node).index(readers[0])
+    for node in reversed(made):
+        proto.graph.node.insert(place, node)
+
+
+def test_layers_that_answer_otherwise_alone_are_told_by_how_much(net: Net) -> None:
+    _, found = net.run(edited(net, wrong_alone), ("batch",))
+    last = {name: sqnr_db(sums) for name, sums in found["batch"].alone.items()}
+    assert len(last) > 3
+    # A factor of 1.2 is an error of a fifth: 14 dB, in what it stands behind and in nothing before.
+    assert [name for name, value in last.items() if value < 200.0] == [list(last)[-1]]
+    assert last[list(last)[-1]] == pytest.approx(20 * np.log10(1 / 0.2), abs=0.5)
+
+    _, found = net.run(edited(net, wrong_alone_in_the_middle), ("batch",))
+    middle = {name: sqnr_db(sums) for name, sums in found["batch"].alone.items()}
+    assert sum(value < 20.0 for value in middle.values()) > 3
+
+
+@pytest.mark.parametrize(
+    ("whole", "one", "axis"),
+    [
+        ((6, 3, 8), (1, 3, 8), 0),
+        ((5, 2, 6, 7), (5, 2, 1, 7), 2),  # recurrent cells: steps, directions, batch, channels
+        ((6, 6), (1, 1), None),
+        ((6, 8), (2, 8), None),
+        ((4, 4), (4, 4), None),
+        ((6, 8), (8,), None),
+    ],
+)
+def test_the_axis_of_the_batch_is_told_by_the_shapes(
+    whole: tuple[int, ...], one: tuple[int, ...], axis: int | None
+) -> None:
+    assert _batch_axis(whole, one) == axis
 
 
 def test_nan_for_an_empty_input_is_recorded_beside_a_finite_reference(net: Net) -> None:
