@@ -77,6 +77,7 @@ class TorchMethod(ABC):
         complete = self._completed(options, target)
         engine = str(complete.get("engine") or engine_of(target.options))
         with torch_settings(engine=engine, threads=target.threads):
+            model = self._start(model, calibration, complete, seed)
             kept = resolve_kept(
                 model.module, complete, inputs=model.spec.inputs, calibration=calibration
             )
@@ -120,6 +121,20 @@ class TorchMethod(ABC):
             OptionsError: they contradict one another.
         """
         return with_defaults(options, self.options_schema)
+
+    def _start(
+        self,
+        model: LoadedModel,
+        calibration: CalibrationBatches | None,  # noqa: ARG002 - see `model`
+        options: Mapping[str, JsonValue],  # noqa: ARG002 - as above
+        seed: int,  # noqa: ARG002 - as above
+    ) -> LoadedModel:
+        """The model that is quantized: the float one, or what a method makes of a copy of it first.
+
+        Raises:
+            QuantizeError: it cannot be made.
+        """
+        return model
 
     def _made(self, work: TorchWork) -> nn.Module:
         """The quantized network.

@@ -11,17 +11,14 @@ import copy
 from collections.abc import Mapping
 from dataclasses import replace
 from fnmatch import filter as select
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from gate.core.artifact import Artifact
 from gate.core.canonical import JsonValue
 from gate.core.spec import Options, TargetSpec
 from gate.models.loading import seeded
-from gate.models.torch_runtime import engine_of, torch_settings
 from gate.quantize._torch_common import module_kinds
 from gate.quantize._torch_finetune import complete_training, fine_tune, training_schema
-from gate.quantize.base import CalibrationBatches, QuantizeError, refusal
+from gate.quantize.base import CalibrationBatches, QuantizeError
 from gate.quantize.torch_fx_static import TorchFxStatic
 
 if TYPE_CHECKING:
@@ -33,9 +30,9 @@ _FINE_TUNE = "fine_tune"
 
 
 class Sparse24(TorchFxStatic):
-    """Prunes a copy of the float network and hands it to ``torch-fx-static``."""
+    """Prunes a copy of the float network, trains it where asked, and quantizes it as ``torch-fx-static``."""
 
-    name: ClassVar[str] = "sparse-2-4"
+    name = "sparse-2-4"
     options_schema: ClassVar[Mapping[str, JsonValue]] = {
         "type": "object",
         "additionalProperties": False,
@@ -54,42 +51,23 @@ class Sparse24(TorchFxStatic):
         },
     }
 
-    def refused(self, options: Options, target: TargetSpec) -> tuple[str, str] | None:
-        """See ``RefusingQuantizer.refused``."""
-        return refusal(lambda: _trained(options)) or super().refused(options, target)
+    def _completed(self, options: Options, target: TargetSpec) -> dict[str, JsonValue]:
+        given = dict(options)
+        if _FINE_TUNE in given:
+            given[_FINE_TUNE] = complete_training(
+                given[_FINE_TUNE], key=_FINE_TUNE, observers=False
+            )
+        return super()._completed(given, target)
 
-    def quantize(
+    def _start(
         self,
         model: LoadedModel,
         calibration: CalibrationBatches | None,
-        *,
-        options: Options,
-        target: TargetSpec,
+        options: Mapping[str, JsonValue],
         seed: int,
-        out_dir: Path,
-    ) -> Artifact:
-        """Prune, train where asked, quantize and write the state; see ``Quantizer.quantize``."""
-        complete = _trained(options)
-        with torch_settings(engine=engine_of(target.options), threads=target.threads), seeded(seed):
-            sparse = _pruned(model, calibration, complete, seed)
-        return super().quantize(
-            replace(model, module=sparse),
-            calibration,
-            options=complete,
-            target=target,
-            seed=seed,
-            out_dir=out_dir,
-        )
-
-
-def _trained(options: Options) -> dict[str, JsonValue]:
-    """The options with those of the training complete, where there is any."""
-    complete: dict[str, JsonValue] = {"dense": [], **options}
-    if _FINE_TUNE in complete:
-        complete[_FINE_TUNE] = complete_training(
-            complete[_FINE_TUNE], key=_FINE_TUNE, observers=False
-        )
-    return complete
+    ) -> LoadedModel:
+        with seeded(seed):
+            return replace(model, module=_pruned(model, calibration, options, seed))
 
 
 def _pruned(
