@@ -9,7 +9,7 @@ that is set then.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 STATE_FILE = "model.pt"
 STATE_VERSION = 1
+_KEYS = {"version", "state", "metadata"}
 _PACKED = "packed"
 _CONVOLUTIONS = {"Conv2dPackedParamsBase": "conv2d", "Conv3dPackedParamsBase": "conv3d"}
 """Kind of packed parameters -> operator; of functional calls, modules hold their weights as tensors."""
@@ -64,6 +65,19 @@ def load_state(module: nn.Module, path: Path) -> None:
         module.load_state_dict(state, strict=True)
     except (RuntimeError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise QuantizeError(f"{path}: does not fit the model: {error}") from error
+    attach_rest(module, content)
+
+
+def attach_rest(module: nn.Module, content: Mapping[str, Any]) -> None:
+    """Hold the tensors that a written state has beside the network's own: nothing reads them, and what
+    looks for weights that are kept without need is to see them."""
+    import torch
+
+    for key in content.keys() - _KEYS:
+        value = content[key]
+        for index, one in enumerate(value if isinstance(value, list | tuple) else [value]):
+            if isinstance(one, torch.Tensor):
+                module.register_buffer(f"{key}_{index}".replace(".", "_"), one, persistent=False)
 
 
 def read_state(path: Path) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from gate.models.torch_runtime import torch_unavailable
 from gate.models.torchao_weights import inner_tensors, is_torchao
 from gate.quantize._torch_method import TorchMethod
-from gate.quantize._torch_state import STATE_VERSION, check_names, read_state
+from gate.quantize._torch_state import STATE_VERSION, attach_rest, check_names, read_state
 from gate.quantize.base import QuantizeError
 
 if TYPE_CHECKING:
@@ -87,7 +87,8 @@ class TorchaoMethod(TorchMethod):
     def _load(self, module: nn.Module, path: Path) -> None:
         import torch
 
-        state: dict[str, Tensor] = read_state(path)["state"]
+        content = read_state(path)
+        state: dict[str, Tensor] = content["state"]
         ours = dict(_plain_tensors(module))
         check_names(ours, state, path)
         with torch.no_grad():
@@ -98,6 +99,7 @@ class TorchaoMethod(TorchMethod):
                         f"{path}: does not fit the model: '{name}' has another shape"
                     )
                 value.copy_(given)
+        attach_rest(module, content)
 
 
 def _plain_tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:

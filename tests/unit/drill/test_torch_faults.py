@@ -147,6 +147,14 @@ def test_float_weights_make_the_file_larger_alone(static: Made, tmp_path: Path) 
     assert done.artifact.size_bytes > 2 * static.artifact.size_bytes
     pairs = zip(static.outputs(static.artifact), static.outputs(done.artifact), strict=True)
     assert all(np.array_equal(x, y) for x, y in pairs)
+    backend = load("backends", "torch")
+    told = []
+    for artifact in (static.artifact, done.artifact):
+        with backend.open_candidate(artifact, model=static.native, target=TARGET) as session:
+            told.append(session.kept_float())
+    assert told[0] == ()
+    assert sum(one.size_bytes for one in told[1]) > static.artifact.size_bytes
+    assert all(one.unread and one.stored for one in told[1])
 
 
 @pytest.mark.parametrize("name", ["zero_point_off_by_1", "padding_with_zero", "layer_in_float"])
