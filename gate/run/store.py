@@ -85,9 +85,17 @@ def use_run(directory: Path) -> Path:
             raise InfrastructureError(
                 f"{directory}: is neither empty nor an earlier run; name another folder"
             )
+        lock = FileLock(directory / "run.lock")
+        free = not (directory / RUN_FILE).is_file() or lock.try_acquire()
+        if not free:
+            lock.release()
+            raise InfrastructureError(
+                f"{directory}: another run is going on in it; wait for it, or name another folder"
+            )
         for old in ("results", "flips", "logs", "choices", "repro", "work"):
             if (directory / old).exists():
                 shutil.rmtree(directory / old)
+        lock.release()
     except OSError as error:
         raise InfrastructureError(f"{directory}: cannot be written: {error.strerror}") from error
     return directory

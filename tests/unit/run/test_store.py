@@ -108,6 +108,16 @@ def test_a_named_folder_is_used_again_but_a_foreign_one_is_not(case: Case, tmp_p
     assert (tmp_path / "mine" / "thesis.txt").exists()
 
 
+def test_the_folder_of_a_run_that_goes_on_is_left_alone(case: Case, tmp_path: Path) -> None:
+    store = RunStore(use_run(tmp_path / "out"), [case])
+    store.save(CaseResult(case=case, failure=FAILURE))
+    with pytest.raises(InfrastructureError, match="another run is going on in it"):
+        use_run(tmp_path / "out")
+    assert len(read_run(tmp_path / "out")) == 1
+    store.close()
+    use_run(tmp_path / "out")
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="the kernel has no full device")
 def test_a_full_disk_is_an_infrastructure_error(case: Case, tmp_path: Path) -> None:
     store = RunStore(tmp_path, [case])
