@@ -125,7 +125,7 @@ class TorchMethod(ABC):
     def _start(
         self,
         model: LoadedModel,
-        calibration: CalibrationBatches | None,  # noqa: ARG002 - see `model`
+        calibration: CalibrationBatches | None,  # noqa: ARG002 - for methods that change the model
         options: Mapping[str, JsonValue],  # noqa: ARG002 - as above
         seed: int,  # noqa: ARG002 - as above
     ) -> LoadedModel:
