@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from gate.baseline.log import Point
@@ -14,6 +15,8 @@ from gate.report.html_report.svg import drawing, line, path, tag, text
 
 _WIDTH, _HEIGHT = 860.0, 260.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 90.0, 40.0, 40.0, 62.0
+_NAMES = 9
+"""Commits that are named at most: a date takes some 70 pixels."""
 _STYLE = """
 svg{background:#fff;font:12px system-ui,sans-serif}
 text{fill:#24292f}.quiet{fill:#57606a}
@@ -44,18 +47,25 @@ def _panel(key: Key, points: Sequence[Point], *, top: float) -> list[str]:
         parts.append(line(_LEFT, y(tick), _WIDTH - _RIGHT, y(tick), "axis"))
         parts.append(text(_LEFT - 8, y(tick) + 4, shown(tick, unit), class_="quiet", anchor="end"))
     parts.append(path([(x(i), y(p.value)) for i, p in enumerate(points)], "line"))
-    every = max(1, len(points) // 8)
+    labelled = _labelled(len(points))
     for index, point in enumerate(points):
         told = f"{shown(point.value, unit)}, {point.at.date[:10]}, {commit(point)}: {why(point)}"
         kind = "dot" if point.at.commit is not None else "dot-new"
         parts.append(
             tag("circle", tag("title", told), cx=x(index), cy=y(point.value), r=4, class_=kind)
         )
-        if index % every == 0 or index == len(points) - 1:
+        if index in labelled:
             below = top + _HEIGHT - _BOTTOM
             for shift, label in ((18, point.at.date[:10]), (34, commit(point))):
                 parts.append(text(x(index), below + shift, label, class_="quiet", anchor="middle"))
     return parts
+
+
+def _labelled(total: int) -> set[int]:
+    """Which of so many commits are named below the drawing: the last one, and as many evenly before
+    it as there is room for."""
+    every = math.ceil(total / _NAMES)
+    return set(range(total - 1, -1, -every))
 
 
 def _direction(metric: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import xml.etree.ElementTree as ET
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -93,6 +94,23 @@ def test_as_a_table_and_as_a_picture(path: Path) -> None:
     titles = [t.text for t in picture.iter(f"{space}title")]
     assert len(titles) == 3
     assert "other <kernels>" in str(titles[1])
+
+
+@pytest.mark.parametrize("commits", [1, 2, 9, 10, 15, 18, 100])
+def test_dates_below_a_picture_do_not_run_into_each_other(path: Path, commits: int) -> None:
+    found = {
+        key: [points[0]] * (commits - 1) + [points[-1]]
+        for key, points in series(history(path), "numerical.sqnr").items()
+    }
+    picture = ET.fromstring(svg("digits/x", found))  # noqa: S314 - written just here
+    texts = [
+        t for t in picture.iter() if t.tag.endswith("text") and t.get("text-anchor") == "middle"
+    ]
+    dates = sorted(float(t.get("x", "")) for t in texts if (t.text or "").startswith("20"))
+    assert all(after - before >= 70.0 for before, after in pairwise(dates))
+    last = max(float(t.get("cx", "")) for t in picture.iter() if t.tag.endswith("circle"))
+    assert dates[-1] == last
+    assert len(dates) >= min(commits, 5)
 
 
 def test_outside_a_repository(tmp_path: Path) -> None:
