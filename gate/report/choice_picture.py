@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _WIDTH, _HEIGHT = 720.0, 366.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 72.0, 696.0, 28.0, 320.0
-_HEAD = 36
+_HEAD = 46
 """Pixels for what a file says above the drawing."""
 _STYLE = """
 svg{background:#fff;font:12px system-ui,sans-serif}

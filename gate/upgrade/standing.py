@@ -21,7 +21,7 @@ def standing(case: Case) -> str:
 
     Files go by name, size and time of change: they may be large, and one that was touched for nothing
     costs a run. Beside a file the others whose names begin with its own count too (external data
-    of ONNX); of a folder, all that is in it.
+    of ONNX); of a folder, all that is in it but what hidden folders hold.
     """
     options = [
         case.model.options,
@@ -56,6 +56,9 @@ def _paths(value: Any) -> Iterator[Path]:
 
 def _files(named: Path) -> Iterator[Path]:
     if named.is_dir():
-        yield from (file for file in named.rglob("*") if file.is_file())
+        for folder, below, names in os.walk(named):
+            # The gate's own folder is hidden, and changes with every run.
+            below[:] = [name for name in below if not name.startswith(".")]
+            yield from (path for name in names if (path := Path(folder, name)).is_file())
         return
     yield from (p for p in named.parent.iterdir() if p.name.startswith(named.name) and p.is_file())

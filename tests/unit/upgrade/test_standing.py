@@ -78,6 +78,9 @@ def test_everything_in_a_named_folder(tmp_path: Path) -> None:
     (tmp_path / "below" / "a.png").write_bytes(b"1")
     one = _case(path=str(tmp_path))
     before = standing(one)
+    (tmp_path / ".gate").mkdir()
+    (tmp_path / ".gate" / "run.json").write_bytes(b"1")
+    assert standing(one) == before, "the gate's own folder changes with every run"
     (tmp_path / "below" / "b.png").write_bytes(b"1")
     assert standing(one) != before
 
