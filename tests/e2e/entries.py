@@ -46,6 +46,21 @@ def static_with_sleep(
     return quantized
 
 
+def float_beside(
+    model: nn.Module,
+    calibration: Callable[[], Iterator[Mapping[str, npt.NDArray[np.float32]]]] | None,
+    options: Mapping[str, Any],
+    target: TargetSpec,
+) -> nn.Module:
+    """The same, with the float weights of the convolutions left in the state."""
+    del options
+    kept = [part.weight.detach().clone() for part in model.modules() if isinstance(part, nn.Conv2d)]
+    quantized = static_with_sleep(model, calibration, {"sleep_seconds": 0.0}, target)
+    for index, weight in enumerate(kept):
+        quantized.register_buffer(f"kept_{index}", weight)
+    return quantized
+
+
 def never_trained(model: nn.Module, samples: object, options: Mapping[str, Any]) -> nn.Module:
     """A training loop with an early exit too many."""
     del samples, options

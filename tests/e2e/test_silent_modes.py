@@ -175,6 +175,7 @@ targets:
 baseline: ignore
 tolerances:
   numerical: {finite: true}
+  layers: {shapes: equal}
 """
 
 
@@ -199,6 +200,19 @@ def test_training_that_never_ran(project: Silent) -> None:
     assert done.code == 3, done.output
     assert "quantization-aware training without quantization" in _flat(done)
     assert "tests.e2e.entries:never_trained' ran no batch in training mode" in _flat(done)
+
+
+def test_float_weights_beside_the_integers_of_a_torch_network(project: Silent) -> None:
+    quantization = '{method: python, entry: "tests.e2e.entries:float_beside"}'
+    (project.folder / "beside.yaml").write_text(
+        torch_spec("beside", "specs.models.digits:cnn", quantization)
+    )
+    done = project.gate("run", "beside.yaml", json_output=True)
+    assert done.report is not None, done.output
+    (case,) = done.report["cases"]
+    assert ("layers", "float_weights_kept") in failed(case), told(case)
+    (check,) = [c for c in case["checks"] if c["rule"] == "float_weights_kept"]
+    assert "that nothing reads: kept_" in check["message"]
 
 
 def test_a_network_exported_under_no_grad(project: Silent) -> None:
