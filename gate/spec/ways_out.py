@@ -23,6 +23,11 @@ def ways_out(
         backends = _backends(model, quantization)
         if backends:
             told[f"{quantization.method} runs on {_either(backends)}"] = None
+        if quantization.method == "python" and quantization.options.get("output") != "onnx":
+            # What code of one's own makes is what the spec says that it makes.
+            options = {**quantization.options, "output": "onnx"}
+            if others := _backends(model, replace(quantization, options=options)):
+                told[f"python with 'output: onnx' runs on {_either(others)}"] = None
     for target in targets:
         methods = _methods(model, target)
         if methods:

@@ -37,6 +37,11 @@ def test_backends_that_open_it_and_methods_that_are_opened() -> None:
     assert "torch" not in methods.replace("onnxruntime", "")
 
 
+def test_code_of_ones_own_may_make_another_format() -> None:
+    words = ways_out(model("python"), [quantization("python")], [])
+    assert words == "python runs on torch; python with 'output: onnx' runs on onnxruntime"
+
+
 def test_nothing_is_told_where_nothing_could_run() -> None:
     words = ways_out(model("onnx"), [quantization("torch-fx-static")], [target("torch")])
     assert words == ""
