@@ -1,7 +1,8 @@
-"""Base of the methods that make a quantized torch network of a float one and write its state.
+"""Bases of the methods that make a quantized torch network of a float one.
 
-A method says what is its own: the options, how the network is quantized (``_made``), and how the same
-structure is built again without samples, into which a written state fits (``_structure``).
+A method says what is its own: the options, how the network is quantized (``_made``), and, where it
+writes a state, how the same structure is built again without samples, into which the state fits
+(``_structure``).
 """
 
 from __future__ import annotations
@@ -46,8 +47,8 @@ class TorchWork:
     seed: int
 
 
-class TorchMethod(ABC):
-    """Settings, the choice of what stays in float, the written state; see ``Quantizer``."""
+class TorchFileMethod(ABC):
+    """Settings, and the choice of what stays in float, whatever is written; see ``Quantizer``."""
 
     name: ClassVar[str]
     accepts: ClassVar[frozenset[Format]] = frozenset({Format.TORCH_MODULE})
@@ -73,38 +74,24 @@ class TorchMethod(ABC):
         seed: int,
         out_dir: Path,
     ) -> Artifact:
-        """Quantize and write the state; see ``Quantizer.quantize``."""
+        """Quantize and write the network; see ``Quantizer.quantize``."""
         complete = self._completed(options, target)
         engine = str(complete.get("engine") or engine_of(target.options))
         with torch_settings(engine=engine, threads=target.threads):
             model = self._start(model, calibration, complete, seed)
-            kept = resolve_kept(
-                model.module, complete, inputs=model.spec.inputs, calibration=calibration
+            kept = self._kept(model, calibration, complete)
+            work = TorchWork(
+                model=model,
+                options=complete,
+                kept=kept,
+                calibration=calibration,
+                engine=engine,
+                seed=seed,
             )
-            made = self._made(
-                TorchWork(
-                    model=model,
-                    options=complete,
-                    kept=kept,
-                    calibration=calibration,
-                    engine=engine,
-                    seed=seed,
-                )
-            )
-            path = out_dir / STATE_FILE
-            self._save(made, path)
+            path = self._write(self._made(work), work, out_dir)
         return file_artifact(
             path, kind=Format.TORCH_QUANTIZED, producer=self.name, options=complete
         )
-
-    def restore(self, model: LoadedModel, artifact: Artifact, *, target: TargetSpec) -> nn.Module:
-        """The structure around the float network with the file's state in it; see
-        ``RestoringQuantizer.restore``."""
-        with torch_settings(engine=engine_of(target.options), threads=target.threads):
-            kept = remembered_kept(model.module, artifact.options)
-            quantized = self._structure(model, artifact.options, kept)
-            self._load(quantized, artifact.path)
-        return quantized
 
     def keepable(self, model: LoadedModel, options: Options) -> tuple[str, ...]:  # noqa: ARG002
         """Names that ``keep_float`` selects among: the paths of the modules."""
@@ -136,12 +123,42 @@ class TorchMethod(ABC):
         """
         return model
 
+    def _kept(
+        self,
+        model: LoadedModel,
+        calibration: CalibrationBatches | None,
+        options: dict[str, JsonValue],
+    ) -> list[str]:
+        """Paths of the modules that stay in float; see ``resolve_kept``."""
+        inputs = model.spec.inputs
+        return resolve_kept(model.module, options, inputs=inputs, calibration=calibration)
+
+    @abstractmethod
     def _made(self, work: TorchWork) -> nn.Module:
         """The quantized network.
 
         Raises:
             QuantizeError: the library refused, or nothing was quantized.
         """
+
+    @abstractmethod
+    def _write(self, made: nn.Module, work: TorchWork, out_dir: Path) -> Path:
+        """Write the quantized network to a file under ``out_dir``."""
+
+
+class TorchMethod(TorchFileMethod):
+    """Writes a state that is put back into the structure of the network; see ``RestoringQuantizer``."""
+
+    def restore(self, model: LoadedModel, artifact: Artifact, *, target: TargetSpec) -> nn.Module:
+        """The structure around the float network with the file's state in it; see
+        ``RestoringQuantizer.restore``."""
+        with torch_settings(engine=engine_of(target.options), threads=target.threads):
+            kept = remembered_kept(model.module, artifact.options)
+            quantized = self._structure(model, artifact.options, kept)
+            self._load(quantized, artifact.path)
+        return quantized
+
+    def _made(self, work: TorchWork) -> nn.Module:
         return self._structure(work.model, work.options, work.kept)
 
     @abstractmethod
@@ -149,6 +166,11 @@ class TorchMethod(ABC):
         self, model: LoadedModel, options: Mapping[str, JsonValue], kept: Sequence[str]
     ) -> nn.Module:
         """A network of the structure of the quantized one, whatever its ranges and weights are."""
+
+    def _write(self, made: nn.Module, work: TorchWork, out_dir: Path) -> Path:  # noqa: ARG002
+        path = out_dir / STATE_FILE
+        self._save(made, path)
+        return path
 
     def _save(self, module: nn.Module, path: Path) -> None:
         save_state(module, path)

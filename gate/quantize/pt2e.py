@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from gate.core.artifact import Artifact, Format
 from gate.core.canonical import JsonValue
-from gate.core.options import with_defaults
 from gate.core.spec import Options, TargetSpec
 from gate.models.loading import seeded
 from gate.models.torch_runtime import engine_of, torch_settings
@@ -31,20 +30,11 @@ from gate.quantize._pt2e_program import (
     register_operators,
     save_program,
 )
-from gate.quantize._torch_common import (
-    KEEP_FLOAT_SCHEMA,
-    calibrate,
-    module_paths,
-    resolve_kept,
-)
+from gate.quantize._torch_common import KEEP_FLOAT_SCHEMA, calibrate
 from gate.quantize._torch_finetune import complete_training, fine_tune, training_schema
+from gate.quantize._torch_method import TorchFileMethod, TorchWork
 from gate.quantize._torchao import torchao_unavailable, torchao_versions
-from gate.quantize.base import (
-    CalibrationBatches,
-    QuantizeError,
-    file_artifact,
-    refusal,
-)
+from gate.quantize.base import CalibrationBatches, QuantizeError
 
 if TYPE_CHECKING:
     from torch.fx import GraphModule
@@ -60,13 +50,12 @@ _LAYERS = ("conv1d", "conv2d", "conv3d", "linear", "matmul")
 _DECOMPOSED = ("addmm", "mm", "bmm", "convolution")
 
 
-class Pt2e:
+class Pt2e(TorchFileMethod):
     """``X86InductorQuantizer`` over an exported program."""
 
-    name: ClassVar[str] = "pt2e"
-    accepts: ClassVar[frozenset[Format]] = frozenset({Format.TORCH_MODULE, Format.EXPORTED})
-    produces: ClassVar[Format | None] = Format.TORCH_QUANTIZED
-    needs_calibration: ClassVar[bool] = True
+    name = "pt2e"
+    accepts = frozenset({Format.TORCH_MODULE, Format.EXPORTED})
+    needs_calibration = True
     options_schema: ClassVar[Mapping[str, JsonValue]] = {
         "type": "object",
         "additionalProperties": False,
@@ -100,59 +89,55 @@ class Pt2e:
         """See ``Quantizer.versions``."""
         return torchao_versions()
 
-    def refused(self, options: Options, target: TargetSpec) -> tuple[str, str] | None:  # noqa: ARG002
-        """See ``RefusingQuantizer.refused``."""
-        return refusal(lambda: self._completed(options))
-
-    def _completed(self, options: Options) -> dict[str, JsonValue]:
-        complete = with_defaults(options, self.options_schema)
+    def _completed(self, options: Options, target: TargetSpec) -> dict[str, JsonValue]:
+        complete = super()._completed(options, target)
         if _QAT in complete:
             given = {_FREEZE: 0, **complete[_QAT]}
             complete[_QAT] = complete_training(given, key=_QAT, observers=True)
         return complete
 
-    def quantize(
+    def _kept(
         self,
         model: LoadedModel,
         calibration: CalibrationBatches | None,
-        *,
-        options: Options,
-        target: TargetSpec,
-        seed: int,
-        out_dir: Path,
-    ) -> Artifact:
-        """Export, calibrate or train, convert and write the program; see ``Quantizer.quantize``."""
+        options: dict[str, JsonValue],
+    ) -> list[str]:
+        if not options["keep_float"]:
+            return []
+        if model.format is not Format.TORCH_MODULE:
+            raise QuantizeError(
+                "pt2e: keep_float names modules, and an exported program has none; give the model as a "
+                "module"
+            )
+        return super()._kept(model, calibration, options)
+
+    def _made(self, work: TorchWork) -> GraphModule:
         from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e
 
-        complete = self._completed(options)
-        path = out_dir / PROGRAM_FILE
-        with (
-            torch_settings(engine=engine_of(target.options), threads=target.threads),
-            quiet_pt2e(),
-            seeded(seed),
-        ):
-            kept = _kept(model, complete, calibration)
-            prepared = _prepared(model, complete, kept)
-            if _QAT in complete:
-                _train(prepared, model, calibration, complete[_QAT], seed)
+        model, options = work.model, work.options
+        with quiet_pt2e(), seeded(work.seed):
+            prepared = _prepared(model, options, work.kept)
+            if _QAT in options:
+                _train(prepared, model, work.calibration, options[_QAT], work.seed)
             else:
-                calibrate(prepared, calibration, model.spec.inputs)
+                calibrate(prepared, work.calibration, model.spec.inputs)
             try:
-                converted = convert_pt2e(prepared)
+                converted: GraphModule = convert_pt2e(prepared)
             except _FAILURES as error:
-                raise QuantizeError(_told("convert", error, strict=complete["strict"])) from error
+                raise QuantizeError(_told("convert", error, strict=options["strict"])) from error
             if not integer_weights(converted):
-                raise QuantizeError(_nothing(converted, kept))
-            save_program(converted, model.spec.inputs, path)
-        return file_artifact(
-            path, kind=Format.TORCH_QUANTIZED, producer=self.name, options=complete
-        )
+                raise QuantizeError(_nothing(converted, work.kept))
+        return converted
 
-    def keepable(self, model: LoadedModel, options: Options) -> tuple[str, ...]:  # noqa: ARG002
+    def _write(self, made: Any, work: TorchWork, out_dir: Path) -> Path:
+        path = out_dir / PROGRAM_FILE
+        with quiet_pt2e():
+            save_program(made, work.model.spec.inputs, path)
+        return path
+
+    def keepable(self, model: LoadedModel, options: Options) -> tuple[str, ...]:
         """Names that ``keep_float`` selects among: the paths of the modules; none of a program."""
-        if model.format is not Format.TORCH_MODULE:
-            return ()
-        return module_paths(model.module)
+        return super().keepable(model, options) if model.format is Format.TORCH_MODULE else ()
 
     def restore(self, model: LoadedModel, artifact: Artifact, *, target: TargetSpec) -> Any:
         """The converted program, which stands alone; see ``RestoringQuantizer.restore``."""
@@ -232,19 +217,6 @@ def _train(
     )
     if not folded:
         move_exported_model_to_eval(prepared)
-
-
-def _kept(
-    model: LoadedModel, options: dict[str, JsonValue], calibration: CalibrationBatches | None
-) -> list[str]:
-    if not options["keep_float"]:
-        return []
-    if model.format is not Format.TORCH_MODULE:
-        raise QuantizeError(
-            "pt2e: keep_float names modules, and an exported program has none; give the model as a "
-            "module"
-        )
-    return resolve_kept(model.module, options, inputs=model.spec.inputs, calibration=calibration)
 
 
 def _quantizer(options: Mapping[str, JsonValue], kept: Sequence[str], *, qat: bool = False) -> Any:

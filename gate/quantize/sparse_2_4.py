@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, ClassVar
 from gate.core.canonical import JsonValue
 from gate.core.spec import Options, TargetSpec
 from gate.models.loading import seeded
-from gate.quantize._torch_common import module_kinds
+from gate.quantize._torch_common import module_kinds, module_paths
 from gate.quantize._torch_finetune import complete_training, fine_tune, training_schema
 from gate.quantize.base import CalibrationBatches, QuantizeError
 from gate.quantize.torch_fx_static import TorchFxStatic
@@ -80,7 +80,7 @@ def _pruned(
     from gate.quantize._torch_train import training_samples
 
     module: nn.Module = copy.deepcopy(model.module)
-    names = [name for name, _ in module.named_modules() if name]
+    names = module_paths(module)
     dense: list[str] = []
     for glob in options["dense"]:
         found = select(names, glob)
