@@ -200,6 +200,18 @@ def test_tuned_bounds_are_a_diff_that_catches_more(project: Project) -> None:
     assert "wide.yaml" in done.stderr or "->" in done.stderr
 
 
+def test_a_fault_that_only_costs_gets_a_bound_that_load_hardly_moves(project: Project) -> None:
+    done = project.gate(
+        "tune-tolerances", "specs/digits_lstm.yaml", "--select", "digits_lstm/ort-dynamic@ort-cpu",
+        "--repeats", "1", "--samples", "50", "--quiet", *selected("slow_load"),
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stderr
+    assert "device.load_cpu: add '<= baseline + " in done.stderr
+    (added,) = [line for line in done.stdout.splitlines() if line.startswith("+    ")]
+    assert added.startswith('+    load_cpu: "<= baseline + ')
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
