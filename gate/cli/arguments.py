@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from gate.baseline.store import BaselineStore
     from gate.run.shards import Shard
 
 
@@ -66,6 +67,14 @@ def add_baselines(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="folder of baselines (default: baselines/ of the project)",
     )
+
+
+def baselines_of(args: argparse.Namespace) -> BaselineStore:
+    """The baselines that :func:`add_baselines` lets the user name."""
+    from gate.baseline.store import BaselineStore
+    from gate.spec.project import project_root
+
+    return BaselineStore(args.baselines or project_root() / "baselines")
 
 
 def positive(text: str) -> int:

@@ -9,8 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from gate.baseline.errors import BaselineError
-from gate.baseline.store import BaselineStore
-from gate.cli.arguments import add_baselines, add_jobs, add_paths, add_select, positive
+from gate.cli.arguments import (
+    add_baselines,
+    add_jobs,
+    add_paths,
+    add_select,
+    baselines_of,
+    positive,
+)
 from gate.core.case import Plan
 from gate.core.status import ExitCode
 from gate.drill.base import Fault
@@ -111,7 +117,7 @@ def drill_of(planned: Plan, faults: tuple[Fault, ...], args: argparse.Namespace)
     settings = settings_of(args)
     with display(quiet=args.quiet) as show:
         healthy, sick, interrupted = run_healthy(
-            planned.cases, faults, settings=settings, baselines=store_of(args), on_event=show
+            planned.cases, faults, settings=settings, baselines=baselines_of(args), on_event=show
         )
         outcomes = []
         if not interrupted:
@@ -137,7 +143,7 @@ def repeats_of(planned: Plan, count: int, args: argparse.Namespace) -> HealthyRe
     settings = settings_of(args)
     with display(quiet=args.quiet) as show:
         healthy, sick, interrupted = run_healthy(
-            planned.cases, (), settings=settings, baselines=store_of(args), on_event=show
+            planned.cases, (), settings=settings, baselines=baselines_of(args), on_event=show
         )
         repeats = []
         if not interrupted:
@@ -160,11 +166,6 @@ def settings_of(args: argparse.Namespace) -> DrillSettings:
         jobs=args.jobs,
         seed=args.seed,
     )
-
-
-def store_of(args: argparse.Namespace) -> BaselineStore:
-    """Where baselines are read; a drill never writes one."""
-    return BaselineStore(args.baselines or project_root() / "baselines")
 
 
 def _drill(planned: Plan, faults: tuple[Fault, ...], args: argparse.Namespace) -> int:

@@ -9,8 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from gate.baseline.errors import BaselineError
-from gate.baseline.store import BaselineStore
-from gate.cli.arguments import add_baselines
+from gate.cli.arguments import add_baselines, baselines_of
 from gate.core.case import Case, NotApplicable
 from gate.core.convert import MalformedRecordError, to_plain
 from gate.core.result import CaseResult
@@ -24,7 +23,6 @@ from gate.run.store import RUN_FILE, StoredRunError, read_not_applicable, read_r
 from gate.spec.diagnostics import SpecError
 from gate.spec.load import load_specs
 from gate.spec.matrix import plan
-from gate.spec.project import project_root
 
 
 class InputError(Exception):
@@ -57,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
         results = read_results(args.observations)
         if args.spec:
             results = _with_specs(results, args.spec)
-        baselines = BaselineStore(args.baselines or project_root() / "baselines")
+        baselines = baselines_of(args)
         verdicts = judged_all(results, baselines)
         others = not_applicable_of(args.observations)
     except SpecError as error:

@@ -10,8 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from gate.baseline.errors import BaselineError
-from gate.baseline.store import BaselineStore
-from gate.cli.arguments import add_baselines, add_paths, add_select
+from gate.cli.arguments import add_baselines, add_paths, add_select, baselines_of
 from gate.cli.complain import complain
 from gate.cli.run import only_tiers
 from gate.core.case import Plan
@@ -96,7 +95,7 @@ def _judged(
     settings = RunSettings(run_dir=run_dir, cache_dir=default_cache_dir(root))
     with display(quiet=args.quiet or args.json) as show:
         results = list(run_plan(planned, settings=settings, on_event=show))
-    baselines = BaselineStore(args.baselines or root / "baselines")
+    baselines = baselines_of(args)
     return results, judged_all(results, baselines), run_dir
 
 

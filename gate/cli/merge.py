@@ -8,8 +8,7 @@ import sys
 from pathlib import Path
 
 from gate.baseline.errors import BaselineError
-from gate.baseline.store import BaselineStore
-from gate.cli.arguments import add_baselines
+from gate.cli.arguments import add_baselines, baselines_of
 from gate.cli.choices import write_choices
 from gate.core.status import ExitCode
 from gate.report.emit import add_arguments as add_report_arguments
@@ -18,7 +17,7 @@ from gate.report.verdicts import judged_all
 from gate.run.costs import write_costs
 from gate.run.merge import MergeError, check_apart, find_runs, merge
 from gate.run.settings import InfrastructureError
-from gate.run.store import StoredRunError, create_run, use_run
+from gate.run.store import StoredRunError, run_folder
 from gate.spec.project import project_root
 
 
@@ -64,9 +63,9 @@ def _run(args: argparse.Namespace) -> int:
         folders = find_runs(args.runs)
         if args.out is not None:
             check_apart(args.out, folders)
-        out = use_run(args.out) if args.out else create_run(project_root() / ".gate" / "runs")
+        out = run_folder(args.out, project_root())
         merged = merge(folders, out, expected_digest=args.plan_digest)
-        baselines = BaselineStore(args.baselines or project_root() / "baselines")
+        baselines = baselines_of(args)
         verdicts = judged_all(merged.results, baselines)
     except (MergeError, StoredRunError, InfrastructureError, BaselineError) as error:
         sys.stderr.write(f"gate merge: {error}\n")

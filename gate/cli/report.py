@@ -8,8 +8,7 @@ import webbrowser
 from pathlib import Path
 
 from gate.baseline.errors import BaselineError
-from gate.baseline.store import BaselineStore
-from gate.cli.arguments import add_baselines
+from gate.cli.arguments import add_baselines, baselines_of
 from gate.cli.judge import InputError, folder_of, not_applicable_of, read_results
 from gate.core.status import ExitCode
 from gate.report.emit import html_file
@@ -45,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     runs = args.runs or [root / ".gate" / "runs" / "latest"]
     try:
         results = read_results(runs)
-        baselines = BaselineStore(args.baselines or root / "baselines")
+        baselines = baselines_of(args)
         verdicts = judged_all(results, baselines)
         text = html_page(
             verdicts,

@@ -16,6 +16,7 @@ from gate.cli.arguments import (
     add_no_stand_ins,
     add_paths,
     add_select,
+    baselines_of,
     shard,
 )
 from gate.cli.complain import complain
@@ -32,7 +33,7 @@ from gate.run.events import CaseStarted, Event
 from gate.run.progress import display
 from gate.run.settings import InfrastructureError, RunSettings, default_cache_dir
 from gate.run.shards import Part, part_of
-from gate.run.store import create_run, use_run
+from gate.run.store import run_folder
 from gate.spec.diagnostics import SpecError
 from gate.spec.load import load_specs
 from gate.spec.matrix import SelectError, plan
@@ -111,10 +112,10 @@ def run(args: argparse.Namespace) -> int:
     except (SpecError, SelectError, CostsError) as error:
         complain(error)
         return ExitCode.USAGE
-    baselines = BaselineStore(args.baselines or project_root() / "baselines")
+    baselines = baselines_of(args)
     try:
         root = project_root()
-        run_dir = use_run(args.out) if args.out else create_run(root / ".gate" / "runs")
+        run_dir = run_folder(args.out, root)
         results = _results(planned, part, args, baselines, run_dir)
         from gate.cli.run_end import conclude
 

@@ -111,7 +111,9 @@ def merge(folders: Sequence[Path], out: Path, *, expected_digest: str | None = N
                 f"{run.folder}: its digest of the plan is not that of the plan itself; run it again"
             )
     owners = _owners(runs, frozenset(plain))
-    store = RunStore(out, plan.cases, not_applicable=plan.not_applicable)
+    store = RunStore(
+        out, plan.cases, not_applicable=plan.not_applicable, plain=list(plain.values())
+    )
     try:
         results = [
             _carry(case, plain[case.id], owners.get(case.id), _absent(case.id, runs), store)

@@ -14,18 +14,20 @@ from __future__ import annotations
 
 import secrets
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from gate import __version__
+from gate.core.canonical import canonical_json
 from gate.core.case import Case, NotApplicable
-from gate.core.convert import MalformedRecordError
+from gate.core.convert import MalformedRecordError, to_plain
 from gate.core.observation import RunFailure
 from gate.core.result import CaseResult
-from gate.run.job import read_record, write_record
+from gate.run.job import read_record, write_record, write_text
 from gate.run.locks import FileLock
 from gate.run.settings import InfrastructureError
 from gate.run.shards import Part, PlanRecord, ShardRecord
@@ -73,6 +75,15 @@ def create_run(runs: Path) -> Path:
     return directory
 
 
+def run_folder(out: Path | None, root: Path) -> Path:
+    """The folder of a new run: ``out`` where it is named, else one among the runs of a project.
+
+    Raises:
+        InfrastructureError: as :func:`use_run` and :func:`create_run`.
+    """
+    return create_run(root / ".gate" / "runs") if out is None else use_run(out)
+
+
 def use_run(directory: Path) -> Path:
     """Make ``directory`` the folder of a new run; an earlier run in it is replaced.
 
@@ -111,8 +122,12 @@ class RunStore:
         *,
         not_applicable: Sequence[NotApplicable] = (),
         part: Part | None = None,
+        plain: Sequence[Mapping[str, Any]] | None = None,
     ) -> None:
-        """Raises InfrastructureError where the folder cannot be written."""
+        """Raises InfrastructureError where the folder cannot be written.
+
+        ``plain`` is what ``to_plain`` makes of the cases, for who has read it.
+        """
         self.directory = directory
         self._lock = FileLock(directory / "run.lock")
         try:
@@ -122,7 +137,7 @@ class RunStore:
             record = RunRecord(
                 gate_version=__version__,
                 started=datetime.now(UTC).isoformat(timespec="seconds"),
-                cases=tuple(cases),
+                cases=tuple(cases) if plain is None else (),
                 not_applicable=tuple(not_applicable),
                 shard=part.record if part is not None else None,
             )
@@ -130,7 +145,10 @@ class RunStore:
             if part is not None:
                 whole = PlanRecord(cases=part.whole.cases, not_applicable=part.whole.not_applicable)
                 write_record(directory / PLAN_FILE, whole)
-            write_record(directory / RUN_FILE, record)
+            document = to_plain(record)
+            if plain is not None:
+                document["cases"] = plain
+            write_text(directory / RUN_FILE, canonical_json(document))
         except OSError as error:
             raise _unwritable(directory, error) from error
 

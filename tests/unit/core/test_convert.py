@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 
 from gate.core.canonical import canonical_json
-from gate.core.convert import MalformedRecordError, from_plain, to_plain
+from gate.core.convert import (
+    MalformedRecordError,
+    _converter,
+    _taken_over,
+    from_plain,
+    read_json,
+    to_plain,
+)
 from gate.core.layer import QParams
+from gate.core.observation import Observation
+from tests.unit.report.records import observation
 
 PARAMS = QParams(
     dtype="int8",
@@ -36,3 +46,58 @@ def test_what_is_no_number_is_refused(value: object) -> None:
 def test_unknown_keys_are_refused() -> None:
     with pytest.raises(MalformedRecordError, match="colour"):
         from_plain(QParams, {**to_plain(PARAMS), "colour": "red"})
+
+
+PLAIN = to_plain(replace(PARAMS, scales=(0.1, 0.2, 0.3, 0.4)))
+
+
+def test_a_record_that_is_taken_over_whole_is_what_the_strict_converter_builds() -> None:
+    seen = to_plain(observation("spec/q@ort-cpu"))
+    document = json.loads(canonical_json(seen))
+    fast = _taken_over(Observation, document)
+    assert fast is not None
+    assert repr(fast) == repr(_converter().structure(document, Observation))
+    assert canonical_json(to_plain(fast)) == canonical_json(document)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"colour": "red"},
+        {"scales": [0.1, "nan", 0.3, 0.4]},
+        {"scales": [1, 0.2, 0.3, 0.4]},
+        {"zero_points": [0, 0, 0, 0.0]},
+        {"zero_points": [0, 0, 0, False]},
+        {"axis": "0"},
+        {"dtype": 8},
+    ],
+    ids=str,
+)
+def test_anything_else_is_left_to_the_strict_converter(changed: dict[str, object]) -> None:
+    assert _taken_over(QParams, PLAIN) == from_plain(QParams, PLAIN)
+    assert _taken_over(QParams, {**PLAIN, **changed}) is None
+
+
+def test_a_record_of_an_older_version_still_gets_its_defaults() -> None:
+    older = {key: value for key, value in PLAIN.items() if key != "output_axis"}
+    assert _taken_over(QParams, older) is None
+    assert from_plain(QParams, older) == from_plain(QParams, PLAIN)
+
+
+@pytest.mark.parametrize("value", [7.0, 1e-5, 1e16, 5e-324, -0.0, 2**53 + 1, 10**30, 0.1 + 0.2])
+def test_json_is_read_as_the_standard_library_reads_it(value: float) -> None:
+    raw = canonical_json({"a": [value, None, "\u00e9\U0001f600"], "b": {"": True}}).encode()
+    assert repr(read_json(raw)) == repr(json.loads(raw))
+
+
+@pytest.mark.parametrize(
+    "raw", [b'{"a": 1, "a": 2}', b"[NaN, -Infinity, 1e400]", b'"\\ud800"', b"\xef\xbb\xbf1"]
+)
+def test_json_beyond_the_standard_is_read_alike_too(raw: bytes) -> None:
+    assert repr(read_json(raw)) == repr(json.loads(raw))
+
+
+@pytest.mark.parametrize("raw", [b"", b"{", b"1 2", b'"\x01"', b'"\xff"', b"[" * 100_000])
+def test_broken_json_raises_what_callers_expect(raw: bytes) -> None:
+    with pytest.raises((ValueError, RecursionError)):
+        read_json(raw)
