@@ -172,7 +172,7 @@ def _transcription(scores: TaskScores) -> TaskValues:
         is named."""
         if "speaker" not in truth:
             return rows
-        return np.bincount(truth["speaker"].astype(np.int64), weights=rows)
+        return np.bincount(truth["speaker"].astype(np.int64), weights=rows).astype(np.float64)
 
     for name, errors, sizes in (
         ("wer", "word_errors", "words"),

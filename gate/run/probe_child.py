@@ -6,7 +6,7 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,7 +70,8 @@ def probe(work: Path, channel: int) -> None:
     peak = peak_resident_bytes()
     # Once unmeasured: what happens only once in a process must not be on the account of one side.
     _seconds(reference, inputs)
-    with opened(job.launch) if job.launch is not None else nullcontext({}) as sessions:
+    nothing: AbstractContextManager[Mapping[str, Session]] = nullcontext({})
+    with nothing if job.launch is None else opened(job.launch) as sessions:
         os.write(channel, READY)
         if sys.stdin.buffer.readline() != GO:
             return  # the worker is gone
