@@ -123,7 +123,10 @@ def come_to(
         runs=len(repeats) - len(failures),
         alarms=tuple(alarms),
         failures=tuple(failures),
-        noise={case_id: noise_of(found) for case_id, found in runs.items()},
+        noise={
+            one.case.id: noise_of(runs[one.case.id], samples=one.observation.samples_evaluated)
+            for one in healthy
+        },
         interrupted=interrupted,
     )
 

@@ -53,6 +53,11 @@ _LEAST = {
     "slowdown": 2.0,
 }
 _LEAST_RELATIVE_DEFAULT = 0.05
+_COUNTED = frozenset(
+    {"top1", "top5", "top1_drop", "top5_drop", "top1_agreement", "worst_class_drop"}
+)
+_LEAST_SAMPLES = 2
+"""Samples near a border that may fall on either side of it: few samples make a large share."""
 
 Key = tuple[Tier, str, str]
 """Tier, metric, subject."""
@@ -72,11 +77,15 @@ class Noise:
 
     repeats: int = 1
     sigma: Mapping[Key, float] = field(default_factory=dict)
+    samples: int = 0
+    """That accuracies are shares of; 0 where that is not known."""
 
     def band(self, info: MetricInfo, subject: str, healthy: float) -> float:
         """max(the least that is granted, 4 sigma), in the metric's unit."""
         spread = self.sigma.get((info.tier, info.name, subject), 0.0)
-        return max(least_band(info, healthy), SIGMAS * spread)
+        counted = info.name in _COUNTED and self.samples > 0
+        share = 100.0 * _LEAST_SAMPLES / self.samples if counted else 0.0
+        return max(least_band(info, healthy), share, SIGMAS * spread)
 
 
 def least_band(info: MetricInfo, healthy: float) -> float:
@@ -108,8 +117,9 @@ def relative(info: MetricInfo) -> bool:
     return info.unit not in ("dB", "pp", "bool") and name not in _LEAST and name != "cosine"
 
 
-def noise_of(runs: Sequence[Iterable[Measurement]]) -> Noise:
-    """Noise over healthy repeats; a measurement that is missing in one of them is left out."""
+def noise_of(runs: Sequence[Iterable[Measurement]], *, samples: int = 0) -> Noise:
+    """Noise over healthy repeats on ``samples`` samples; a measurement that is missing in one of them
+    is left out."""
     values: dict[Key, list[float]] = {}
     for run in runs:
         for one in run:
@@ -117,6 +127,7 @@ def noise_of(runs: Sequence[Iterable[Measurement]]) -> Noise:
                 values.setdefault((one.tier, one.metric, one.subject), []).append(one.value)
     return Noise(
         repeats=len(runs),
+        samples=samples,
         sigma={
             key: statistics.stdev(found) for key, found in values.items() if len(found) == len(runs)
         }

@@ -200,7 +200,8 @@ def outcome_of(
         reason = "planted, and every number that was observed is that of the healthy run"
         return replace(given, finding=Finding.EQUIVALENT, reason=reason)
     measured = tuple(measure(observation))
-    shifts = shifts_of(measure(healthy), measured, noise or Noise(), infos_of(result.case))
+    known = noise or Noise(samples=healthy.samples_evaluated)
+    shifts = shifts_of(measure(healthy), measured, known, infos_of(result.case))
     return replace(
         given,
         measured=measured,

@@ -198,3 +198,19 @@ def test_a_difference_in_points_has_a_scale() -> None:
 
     assert has_scale(infos[Tier.DEVICE, "custom.sharpness_drop"])
     assert least_band(infos[Tier.DEVICE, "custom.sharpness_drop"], 0.0) == 0.25
+
+
+@pytest.mark.parametrize(
+    ("samples", "advised"), [(48, None), (797, ">= baseline - 1.6 pp"), (0, ">= baseline - 1.6 pp")]
+)
+def test_one_flip_among_few_samples_is_chance(samples: int, advised: str | None) -> None:
+    """Two points are a single sample of 48, and sixteen of 797."""
+    healthy = [measurement("top1", 85.4, "case", Tier.DEVICE)]
+    faulty = [measurement("top1", 83.3, "case", Tier.DEVICE)]
+    found = advise(shifts_of(healthy, faulty, Noise(samples=samples)))
+
+    assert (found and found.text) == advised
+    noise = noise_of([healthy, healthy], samples=samples)
+    band = noise.band(BY_NAME[Tier.DEVICE, "top1"], "case", 85.4)
+    assert band == (0.25 if not samples else pytest.approx(max(0.25, 200.0 / samples)))
+    assert noise.band(SQNR, "conv", 30.0) == 1.0

@@ -14,7 +14,7 @@ from gate.core.observation import RunFailure
 from gate.core.status import ExitCode
 from gate.drill.documents import as_json, as_markdown
 from gate.drill.engine import IN_MEMORY, Drill, HealthyCase, Sick
-from gate.drill.healthy import Alarm, HealthyRepeats
+from gate.drill.healthy import Alarm, HealthyRepeats, come_to
 from gate.drill.outcome import FaultOutcome
 from gate.drill.report import render, render_healthy
 from gate.judge.judge import judge
@@ -124,6 +124,13 @@ def test_the_exit_code_follows_the_score_where_it_has_a_meaning(
 
 def test_no_effective_fault_proves_nothing() -> None:
     assert "nothing is proved" in render(drill(EQUIVALENT), require=95, style=Style())
+
+
+def test_the_noise_of_a_case_knows_on_how_many_samples() -> None:
+    one = healthy()
+    found = come_to([], [one], seed=0)
+
+    assert found.noise[one.case.id].samples == one.observation.samples_evaluated > 0
 
 
 def test_false_alarms_are_told_with_their_variation() -> None:
