@@ -16,7 +16,7 @@ from gate.core.environment import Environment
 from gate.core.layer import KeptFloat, LayerRow
 from gate.core.spec import TargetSpec
 from gate.core.tensors import Array, TensorMap
-from gate.core.transform import Transforms, parse_transforms
+from gate.core.transform import Transforms, candidate_transforms, reference_transforms
 from gate.models.base import ModelError
 from gate.models.tflite import litert_missing
 
@@ -195,7 +195,7 @@ class LiteRtBackend:
         Raises:
             BackendError: it is none, or the runtime refuses it.
         """
-        yield _opened(model.format, model.path, target, parse_transforms(_own_options(model)))
+        yield _opened(model.format, model.path, target, reference_transforms(model.spec, "tflite"))
 
     @contextmanager
     def open_candidate(
@@ -206,8 +206,7 @@ class LiteRtBackend:
         Raises:
             BackendError: the runtime refuses the file.
         """
-        given = artifact.producer == "candidate"
-        transforms = parse_transforms(artifact.options if given else _own_options(model))
+        transforms = candidate_transforms(artifact, model.spec, "tflite")
         float_path = model.path if model.format is Format.TFLITE else None
         yield _opened(artifact.format, artifact.path, target, transforms, float_path)
 
@@ -224,11 +223,6 @@ def _opened(
     raw = frozenset(n for n, t in transforms.outputs.items() if t.scale is not None)
     session = LiteRtSession(_litert_session.Source.of(path, target), float_path, raw)
     return transformed(session, transforms)
-
-
-def _own_options(model: LoadedModel) -> Mapping[str, JsonValue]:
-    """Transforms stand in the options of models that came as LiteRT files, and in no others."""
-    return model.spec.options if model.spec.source == "tflite" else {}
 
 
 def _read(path: Path) -> Layers:

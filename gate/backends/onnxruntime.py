@@ -18,7 +18,7 @@ from gate.core.environment import Environment
 from gate.core.layer import KeptFloat, LayerRow, TensorInfo
 from gate.core.spec import TargetSpec
 from gate.core.tensors import Array, TensorMap
-from gate.core.transform import parse_transforms
+from gate.core.transform import candidate_transforms, reference_transforms
 
 if TYPE_CHECKING:
     from gate.backends._onnx_capture import Capture
@@ -244,7 +244,7 @@ class OnnxRuntimeBackend:
             BackendError: it is none, or the runtime refuses it.
         """
         session = OnnxRuntimeSession(_source(model.format, model.path, target))
-        yield transformed(session, parse_transforms(_own_options(model)))
+        yield transformed(session, reference_transforms(model.spec, "onnx"))
 
     @contextmanager
     def open_candidate(
@@ -260,20 +260,13 @@ class OnnxRuntimeBackend:
             model.path if model.format is Format.ONNX else None,
             of_modules=model.format is not Format.ONNX,
         )
-        given = artifact.producer == "candidate"
-        options = artifact.options if given else _own_options(model)
-        yield transformed(session, parse_transforms(options))
+        yield transformed(session, candidate_transforms(artifact, model.spec, "onnx"))
 
 
 def _source(kind: Format, path: Path | None, target: TargetSpec) -> _onnx_session.Source:
     if kind is not Format.ONNX or path is None:
         raise BackendError(f"ONNX Runtime opens ONNX files, not {kind.value}: convert it first")
     return _onnx_session.Source.of(path, target)
-
-
-def _own_options(model: LoadedModel) -> Mapping[str, JsonValue]:
-    """Transforms stand in the options of models that came as ONNX files, and in no others."""
-    return model.spec.options if model.spec.source == "onnx" else {}
 
 
 def _batch(inputs: TensorMap) -> int:

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 from gate.core.canonical import JsonValue
 
 if TYPE_CHECKING:
+    from gate.core.artifact import Artifact
+    from gate.core.spec import ModelSpec
     from gate.core.tensors import Array, TensorMap
 
 _QUANTIZED_TYPES = ("uint8", "int8", "uint16", "int16", "int32")
@@ -103,6 +105,19 @@ def parse_transforms(options: Mapping[str, JsonValue]) -> Transforms:
         return {name: _transform(entry or {}) for name, entry in (options.get(side) or {}).items()}
 
     return Transforms(inputs=read("inputs"), outputs=read("outputs"))
+
+
+def reference_transforms(model: ModelSpec, source: str) -> Transforms:
+    """Of a reference: they stand in the options of models that came as files of ``source``, and in no
+    others."""
+    return parse_transforms(model.options if model.source == source else {})
+
+
+def candidate_transforms(artifact: Artifact, model: ModelSpec, source: str) -> Transforms:
+    """Of a candidate: its own where it was given as a file, else those of the model that it was made
+    from."""
+    given = artifact.producer == "candidate"
+    return parse_transforms(artifact.options) if given else reference_transforms(model, source)
 
 
 def _transform(entry: Mapping[str, JsonValue]) -> TensorTransform:

@@ -15,7 +15,7 @@ from typing import Any
 
 from gate.core.artifact import Artifact, Format
 from gate.core.canonical import JsonValue
-from gate.core.transform import TensorTransform, parse_transforms
+from gate.core.transform import TensorTransform, reference_transforms
 from gate.models.base import LoadedModel, ModelError
 from gate.models.onnx_files import OnnxParts, inspect_onnx
 from gate.quantize.base import CalibrationBatches, QuantizeError
@@ -215,12 +215,8 @@ def excluded_nodes(
 
 
 def input_transforms(model: LoadedModel) -> Mapping[str, TensorTransform]:
-    """From the spec's inputs to the file's.
-
-    They stand in the options of models that came as ONNX files, and in no others.
-    """
-    own = model.spec.options if model.spec.source == "onnx" else {}
-    return parse_transforms(own).inputs
+    """From the spec's inputs to the file's."""
+    return reference_transforms(model.spec, "onnx").inputs
 
 
 def finish(
