@@ -79,8 +79,15 @@ class Finished:
 class Project:
     """Folder with a ``pyproject.toml``, a spec over the shipped digits network and a cache."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, sources: Path = ROOT) -> None:
+        """``sources`` is where ``gate`` and the entries are imported from."""
         self.folder = folder
+        self.environment = {
+            **os.environ,
+            "PYTHONPATH": str(sources),
+            "SHIPPED": str(ROOT),
+            **QUIET,
+        }
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "pyproject.toml").write_text(
             '[tool.gate]\ntrusted = ["specs", "tests.e2e.entries"]\n'
@@ -100,7 +107,7 @@ class Project:
         done = subprocess.run(
             [*command, "--json"] if json_output else command,
             cwd=self.folder,
-            env={**os.environ, "PYTHONPATH": str(ROOT), "SHIPPED": str(ROOT), **QUIET},
+            env=self.environment,
             capture_output=True,
             text=True,
             check=False,

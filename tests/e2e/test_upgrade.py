@@ -16,7 +16,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from tests.e2e.project import QUIET, ROOT, Project, make_candidate
+from tests.e2e.project import ROOT, Project, make_candidate
 
 CASE = "digits/given@ort-cpu"
 SPECS = ("pyproject.toml", "digits.yaml", "candidate.onnx")
@@ -35,9 +35,20 @@ def candidate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_candidate(tmp_path_factory.mktemp("made")).path
 
 
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Copies of the gate and of the entries: what is kept is made anew after an edit of either, and
+    somebody may edit the checkout while its tests run."""
+    home = tmp_path_factory.mktemp("sources")
+    only_python = shutil.ignore_patterns("__pycache__", "weights", "bench", "unit")
+    for package in ("gate", "specs", "tests"):
+        shutil.copytree(ROOT / package, home / package, ignore=only_python)
+    return home
+
+
 @pytest.fixture
-def project(tmp_path: Path, candidate: Path) -> Project:
-    made = Project(tmp_path / "project")
+def project(tmp_path: Path, candidate: Path, sources: Path) -> Project:
+    made = Project(tmp_path / "project", sources=sources)
     shutil.copyfile(candidate, made.candidate)
     # Only numbers are asked for: no time is spent on timing.
     text = made.spec.read_text()
@@ -87,7 +98,7 @@ def test_a_comparison_that_was_killed_goes_on(project: Project) -> None:
     begun = subprocess.Popen(
         [sys.executable, "-m", "gate.cli.main", *arguments],
         cwd=project.folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "SHIPPED": str(ROOT), **QUIET},
+        env=project.environment,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
