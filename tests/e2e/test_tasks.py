@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 ROOT = Path(__file__).resolve().parents[2]
 ALPHABET = "_abcdefghijklmnopqrstuvwxyz "
-SAMPLES, PLACES, CLASSES = 48, 24, 3
+SAMPLES, PLACES, CLASSES, SPEAKERS = 48, 24, 3, 12
 
 COMMON = """
 version: 1
@@ -50,7 +50,7 @@ model:
   inputs: {x: {shape: [N, 40, 28], dtype: float32}}
   decoding: {alphabet: "_abcdefghijklmnopqrstuvwxyz "}
 data:
-  evaluation: {source: npz, path: texts.npz, inputs: x, labels: texts}
+  evaluation: {source: npz, path: texts.npz, inputs: x, labels: texts, speakers: who}
 metrics:
   sharpness: {entry: "tests.e2e.task_entries:sharpness", direction: higher}
   blanks: {entry: "tests.e2e.task_entries:share_of_blanks", direction: lower, aggregate: ratio}
@@ -111,7 +111,7 @@ def texts() -> dict[str, np.ndarray]:
         symbols = [s for c in text for s in (ALPHABET.index(c), 0)]
         row[np.arange(len(symbols)), symbols] += 1.0
         row[len(symbols) :, 0] += 1.0
-    return {"x": rows, "texts": np.array(said)}
+    return {"x": rows, "texts": np.array(said), "who": np.arange(SAMPLES) % SPEAKERS}
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +148,26 @@ def report(tmp_path_factory):
         text=True,
         check=False,
     )
-    return json.loads(done.stdout), shown.stdout
+    # A case that is inconclusive without a fault is not drilled.
+    certain = TRANSCRIPTION.replace('{bound: "< 10 pp", mode: certify}', '"< 10 pp"')
+    (folder / "certain.yaml").write_text(
+        certain.replace("_common.yaml", "specs/_common.yaml").replace(
+            "path: texts.", "path: specs/texts."
+        )
+    )
+    drilled = subprocess.run(
+        [
+            sys.executable, "-m", "gate.cli.main", "drill", "certain.yaml", "--json", "--quiet",
+            "--faults", "channel_zeroed",
+        ],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "CI": "", "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )  # fmt: skip
+    assert drilled.stdout, drilled.stderr
+    return json.loads(done.stdout), shown.stdout, json.loads(drilled.stdout)
 
 
 def checks(report, case):
@@ -174,10 +193,19 @@ def test_texts_are_decoded_aligned_and_bounded(report):
     assert found["wer"]["status"] == found["wer_rise"]["status"] == "PASS"
     assert found["cer"]["status"] == "PASS"
     assert 0.0 <= found["cer"]["value"] <= found["wer"]["value"]
-    assert found["cer_rise"]["status"] in {"PASS", "INCONCLUSIVE"}
+    assert found["cer_rise"]["status"] == "INCONCLUSIVE"
+    assert f"{SPEAKERS} clusters, a certificate takes 20" in found["cer_rise"]["message"]
     assert found["custom.sharpness"]["value"] == pytest.approx(0.9, abs=0.1)
     assert found["custom.sharpness"]["status"] == found["custom.sharpness_drop"]["status"] == "PASS"
     assert found["custom.blanks"]["value"] == pytest.approx(29 / 40, abs=0.01)
+
+
+def test_a_drill_measures_metrics_of_the_specs_own(report):
+    (case,) = report[2]["cases"]
+    (fault,) = case["faults"]
+    metrics = {m["metric"] for m in fault["metrics"]}
+    assert {"device.custom.sharpness", "device.custom.blanks", "device.wer"} <= metrics
+    assert "device.custom.sharpness_drop" not in metrics
 
 
 def test_an_entry_that_gives_something_else_ends_the_case(report):
