@@ -119,7 +119,7 @@ def run(args: argparse.Namespace) -> int:
     }
     try:
         return action[args.action](args, store)
-    except (SpecError, SelectError, _UsageError) as error:
+    except (SpecError, SelectError, baseline_log.UnknownError, _UsageError) as error:
         sys.stderr.write(f"{error}\n")
         return ExitCode.USAGE
     except (BaselineError, StoredRunError, InfrastructureError) as error:
@@ -223,9 +223,7 @@ def _stored(run_dir: str, select: Sequence[str] = ()) -> list[CaseResult]:
 
 
 def _show(args: argparse.Namespace, store: BaselineStore) -> int:
-    found = store.files(args.case)
-    if not found:
-        raise _UsageError(f"{args.case}: there is no baseline in {store.folder(args.case)}")
+    found = baseline_log.files_of(args.case, store)
     baselines, code = [], ExitCode.PASS
     for path in found:
         try:

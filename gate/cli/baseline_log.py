@@ -32,15 +32,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--svg", type=Path, metavar="FILE", help="draw it")
 
 
+class UnknownError(Exception):
+    """A name on the command line that nothing has; the message is for the user."""
+
+
+def files_of(case_id: str, store: BaselineStore) -> tuple[Path, ...]:
+    """The case's baselines, one for each environment class.
+
+    Raises:
+        UnknownError: it has none.
+    """
+    files = store.files(case_id)
+    if not files:
+        raise UnknownError(f"{case_id}: there is no baseline in {store.folder(case_id)}")
+    return files
+
+
 def run(args: argparse.Namespace, store: BaselineStore) -> int:
     """Show the history of every environment class that has a baseline of the case now.
 
     Raises:
-        BaselineError: there is no baseline, no repository, or no such metric.
+        UnknownError: there is no such baseline or metric.
+        BaselineError: there is no repository, or a drawing is wanted and its library is not there.
     """
-    files = store.files(args.case)
-    if not files:
-        raise BaselineError(f"{args.case}: there is no baseline in {store.folder(args.case)}")
+    files = files_of(args.case, store)
     found: dict[Key, list[Point]] = {}
     states: list[Accepted] = []
     for path in files:
@@ -54,7 +69,7 @@ def run(args: argparse.Namespace, store: BaselineStore) -> int:
         known = list(metrics(states))
         hint = did_you_mean(args.metric, [*known, *(name.partition(".")[2] for name in known)])
         told = f" ({hint})" if hint else f"; it holds {', '.join(known)}"
-        raise BaselineError(f"{args.case}: no baseline holds {args.metric}{told}")
+        raise UnknownError(f"{args.case}: no baseline holds {args.metric}{told}")
     for state in states:
         if state.fault:
             sys.stderr.write(f"{(state.commit or 'now')[:9]} {state.path}: {state.fault}\n")

@@ -29,6 +29,7 @@ from gate.upgrade.attribution import Cause
 from gate.upgrade.cells import Bench, environment, exactly
 from gate.upgrade.compare import Upgraded, compare_stacks
 from gate.upgrade.stacks import (
+    RequirementError,
     Stack,
     StackError,
     given_stack,
@@ -116,7 +117,7 @@ def run(args: argparse.Namespace) -> int:
         upgraded = _compare(cases, old, new, bench=bench, root=root)
     except (StackError, BaselineError) as error:
         sys.stderr.write(f"gate upgrade: {error}\n")
-        return ExitCode.INFRASTRUCTURE
+        return ExitCode.USAGE if isinstance(error, RequirementError) else ExitCode.INFRASTRUCTURE
     if args.report is not None:
         args.report.write_text(report.markdown(old, new, upgraded), encoding="utf-8")
     if args.json:

@@ -40,6 +40,10 @@ class StackError(Exception):
     """A stack that cannot be made or used; the message is for the user."""
 
 
+class RequirementError(StackError):
+    """What ought to be a requirement is none."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stack:
     """An interpreter and what is installed for it."""
@@ -135,13 +139,14 @@ def _bare(requirement: str) -> str:
     """The distribution that a requirement is about, as ``canonicalize_name`` spells it.
 
     Raises:
-        StackError: no requirement.
+        RequirementError: no requirement.
     """
     try:
         return canonicalize_name(Requirement(requirement).name)
     except InvalidRequirement as error:
-        raise StackError(
-            f"{requirement!r} is no requirement: {error}; write as in 'onnxruntime==1.31.1'"
+        raise RequirementError(
+            f"{requirement!r} is no requirement: {str(error).splitlines()[0]}; write as in"
+            " 'onnxruntime==1.31.1'"
         ) from None
 
 

@@ -195,6 +195,8 @@ def test_json_holds_the_whole_change(project, store, capsys) -> None:
 def test_show_prints_a_baseline_and_fails_for_none_or_a_broken_one(project, store, capsys) -> None:
     assert main(["baseline", "show", CASE]) == ExitCode.USAGE
     assert "there is no baseline" in capsys.readouterr().err
+    assert main(["baseline", "log", CASE]) == ExitCode.USAGE
+    assert "there is no baseline" in capsys.readouterr().err
     (path,) = store.write_all([build.baseline()])
     assert main(["baseline", "show", CASE]) == ExitCode.PASS
     out = capsys.readouterr().out

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -17,8 +17,7 @@ from gate.upgrade.stacks import Stack
 from tests.unit.judge.builders import case
 from tests.unit.report.records import PASSED
 
-if TYPE_CHECKING:
-    from pathlib import Path
+ROOT = Path(__file__).parents[3]
 
 
 def test_accepting_in_ci_must_be_meant(
@@ -76,3 +75,12 @@ def test_what_the_update_says_is_no_part_of_the_document(
     assert out == ""
     assert "--reason upgrade of it" in err
     assert "--in-ci --accept-worse size" in err
+
+
+def test_what_is_no_requirement_is_a_mistake_on_the_command_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(ROOT)
+    words = ["upgrade", "onnxruntime=1", "--specs", "specs/digits_cnn.yaml"]
+    assert main([*words, "--select", "digits_cnn/ort-dynamic@ort-cpu"]) == ExitCode.USAGE
+    assert "'onnxruntime=1' is no requirement" in capsys.readouterr().err
