@@ -10,6 +10,7 @@ from pathlib import Path
 
 from gate.baseline.errors import BaselineError
 from gate.cli.arguments import add_baselines, baselines_of
+from gate.cli.garbage import uncollected
 from gate.core.case import Case, NotApplicable
 from gate.core.convert import MalformedRecordError, to_plain
 from gate.core.result import CaseResult
@@ -49,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_report_arguments(parser)
 
 
+@uncollected()
 def run(args: argparse.Namespace) -> int:
     """Judge, report, and return the exit code that the run would have had."""
     try:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import gc
 import sys
 from pathlib import Path
 
 from gate.baseline.errors import BaselineError
 from gate.cli.arguments import add_baselines, baselines_of
 from gate.cli.choices import write_choices
+from gate.cli.garbage import uncollected
 from gate.core.status import ExitCode
 from gate.report.emit import add_arguments as add_report_arguments
 from gate.report.emit import emit
@@ -48,17 +48,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_report_arguments(parser)
 
 
+@uncollected()
 def run(args: argparse.Namespace) -> int:
     """Merge, judge, report, and return the exit code that one run of all would have had."""
-    # Millions of records that all live to the end: looking for garbage among them takes long.
-    gc.disable()
-    try:
-        return _run(args)
-    finally:
-        gc.enable()
-
-
-def _run(args: argparse.Namespace) -> int:
     try:
         folders = find_runs(args.runs)
         if args.out is not None:
