@@ -20,6 +20,9 @@ from gate.core.tensors import Array
 
 BUDGET_BYTES = 64 * 2**20
 """Activations held at a time, as the model stores them, for one batch; a single larger one is held alone."""
+KEPT_BYTES = 2**30
+"""Of sessions that are kept for the next batch, each with weights of its own and room for a group; what goes
+beyond is opened for each batch anew."""
 
 
 class Capture:
@@ -50,6 +53,7 @@ class Capture:
         self._folder = folder
         self._sample_bytes = sample_bytes
         self._budget = budget
+        self._constants = graph.constant_bytes()
         self._sessions: dict[tuple[str, ...], Any] = {}
         self._parameters: dict[str, tuple[Array, Array] | None] = {}
 
@@ -88,13 +92,21 @@ class Capture:
         return [*result, tuple(group)] if group else result
 
     def _run(self, group: tuple[str, ...], feeds: Mapping[str, Any]) -> list[Any]:
-        if group not in self._sessions:
-            final = group[0] in self._graph.outputs
-            self._sessions[group] = self._plain if final else open_with_outputs(self._source, group)
         try:
-            return list(self._sessions[group].run_with_ort_values(list(group), feeds))
+            return list(self._session(group).run_with_ort_values(list(group), feeds))
         except runtime_errors() as error:
             raise BackendError(f"{self._source.path}: failed while observed: {error}") from error
+
+    def _session(self, group: tuple[str, ...]) -> Any:
+        if group[0] in self._graph.outputs:
+            return self._plain
+        if group in self._sessions:
+            return self._sessions[group]
+        session = open_with_outputs(self._source, group)
+        # Weights as read, in the graph and packed for kernels.
+        if (len(self._sessions) + 1) * (3 * self._constants + self._budget) <= KEPT_BYTES:
+            self._sessions[group] = session
+        return session
 
     def real(self, name: str, value: Array) -> Array:
         """Float32 values of the tensor ``name`` from those that the model stores.

@@ -123,6 +123,24 @@ def test_a_small_budget_gives_the_same_tensors_in_the_same_order(
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.parametrize(("kept_bytes", "kept"), [(0, False), (2**30, True)])
+def test_sessions_are_kept_as_far_as_memory_is_meant_for_them(  # noqa: PLR0917 - fixtures
+    backend, model, artifact, monkeypatch, kept_bytes, kept
+):
+    """Each holds the weights of the whole model: a large one would fill the machine."""
+    monkeypatch.setattr(_onnx_capture, "KEPT_BYTES", kept_bytes)
+    monkeypatch.setattr(_onnx_capture.Capture.__init__, "__kwdefaults__", {"budget": 20_000})
+    inputs = images(4)
+    with backend.open_candidate(artifact, model=model, target=target()) as session:
+        names = [row.capture for row in session.layers(inputs)]
+        first, again = (list(session.capture(inputs, names)) for _ in range(2))
+        observer = session._observer(inputs)
+    assert bool(observer._sessions) is kept
+    assert [name for name, _ in first] == [name for name, _ in again]
+    for (_, one), (_, other) in zip(first, again, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_capture_takes_any_batch_after_the_table_was_made(backend, model, artifact):
     with backend.open_candidate(artifact, model=model, target=target()) as session:
         rows = session.layers(images(2))
