@@ -49,12 +49,17 @@ def figures(result: CaseResult | None) -> Figures:
 
 def remember(observation: Observation, measured: Measured) -> Figures:
     """The headline numbers of what was measured, kept for whoever asks for the observation's."""
+    found = _figures(observation, measured)
+    keep(observation, found)
+    return found
+
+
+def keep(observation: Observation, numbers: Figures) -> None:
+    """Know the headline numbers of an observation from now on."""
     if len(_KNOWN) >= _MOST_KNOWN:
         _KNOWN.clear()
-    found = _figures(observation, measured)
     # The observation is kept beside its figures, so that its identity is not given to another.
-    _KNOWN[id(observation)] = (observation, found)
-    return found
+    _KNOWN[id(observation)] = (observation, numbers)
 
 
 def _figures(observation: Observation, measured: Measured) -> Figures:

@@ -24,6 +24,7 @@ from gate.judge.summary import summarize
 from gate.report.explain import explain, first_check
 from gate.report.figures import figures
 from gate.report.outcome import Outcome, outcome
+from gate.report.parallel import mapped
 from gate.report.tiers import shown_tiers, tier_outcomes
 
 REPORT_SCHEMA = 1
@@ -53,7 +54,7 @@ def render(
         "counts": {word.value: counted[word] for word in Outcome},
         "not_applicable": [to_plain(pair) for pair in not_applicable],
     }
-    cases = ",\n".join(f"  {_line(_case(v, by_id.get(v.case_id)))}" for v in verdicts)
+    cases = ",\n".join(mapped(lambda v: f"  {_line(_case(v, by_id.get(v.case_id)))}", verdicts))
     head = json.dumps(document, indent=1, ensure_ascii=False).removesuffix("\n}")
     return f'{head},\n "cases": [\n{cases}\n ]\n}}\n'
 

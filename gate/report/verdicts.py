@@ -10,7 +10,8 @@ from gate.core.result import CaseResult
 from gate.core.verdict import Verdict
 from gate.judge.measure import measure
 from gate.judge.results import verdict_of
-from gate.report.figures import remember
+from gate.report.figures import Figures, figures, keep, remember
+from gate.report.parallel import mapped
 
 
 def judged(result: CaseResult, baselines: BaselineStore) -> Verdict:
@@ -40,5 +41,18 @@ def looked_up(result: CaseResult, baselines: BaselineStore) -> BaselineLookup:
 
 
 def judged_all(results: Iterable[CaseResult], baselines: BaselineStore) -> list[Verdict]:
-    """Verdicts in the order of the results."""
-    return [judged(result, baselines) for result in results]
+    """Verdicts in the order of the results, whose headline numbers are known from then on.
+
+    Raises:
+        BaselineError: an interrupted update of the baselines cannot be finished.
+    """
+
+    def work(result: CaseResult) -> tuple[Verdict, Figures]:
+        return judged(result, baselines), figures(result)
+
+    results = list(results)
+    found = mapped(work, results)
+    for result, (_, numbers) in zip(results, found, strict=True):
+        if result.observation is not None:
+            keep(result.observation, numbers)
+    return [verdict for verdict, _ in found]

@@ -1,0 +1,99 @@
+"""Work on many records: the same answers from copies of the process, and the same faults."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from pathlib import Path
+
+import psutil
+import pytest
+
+from gate.baseline.store import BaselineStore
+from gate.report import json_report, parallel
+from gate.report.figures import figures
+from gate.report.parallel import mapped
+from gate.report.verdicts import judged, judged_all
+from tests.unit.report.records import RESULTS
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="copies of the process are for Linux")
+HERE = os.getpid()
+
+
+@pytest.fixture(autouse=True)
+def few_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parallel, "MANY", 2)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _process: {0, 1, 2}, raising=False)
+
+
+@linux
+@pytest.mark.parametrize("count", [2, 3, 7, 100])
+def test_copies_answer_in_order(count: int) -> None:
+    answers = mapped(lambda record: (record * record, os.getpid()), range(count))
+    assert [answer for answer, _ in answers] == [record * record for record in range(count)]
+    assert len({process for _, process in answers}) == min(count, 3)
+    assert not psutil.Process().children()
+
+
+def test_few_records_stay_here() -> None:
+    assert mapped(lambda _: os.getpid(), [1]) == [HERE]
+
+
+def test_beside_other_threads_they_stay_here() -> None:
+    done = threading.Event()
+    thread = threading.Thread(target=done.wait)
+    thread.start()
+    try:
+        assert set(mapped(lambda _: os.getpid(), range(9))) == {HERE}
+    finally:
+        done.set()
+        thread.join()
+
+
+@linux
+def test_a_copy_that_is_killed_leaves_its_part_to_this_process() -> None:
+    def work(record: int) -> int:
+        if os.getpid() != HERE:
+            os.kill(os.getpid(), 9)
+        return record
+
+    assert mapped(work, range(9)) == list(range(9))
+
+
+def test_what_fails_in_a_copy_is_raised_here() -> None:
+    def work(record: int) -> int:
+        if record == 8:
+            raise LookupError("the ninth")
+        return record
+
+    with pytest.raises(LookupError, match="the ninth"):
+        mapped(work, range(9))
+    assert not psutil.Process().children()
+
+
+@linux
+def test_an_interruption_ends_the_copies() -> None:
+    def work(_record: int) -> int:
+        if os.getpid() == HERE:
+            raise KeyboardInterrupt
+        threading.Event().wait(60)
+        return 0
+
+    with pytest.raises(KeyboardInterrupt):
+        mapped(work, range(9))
+    assert not psutil.Process().children()
+
+
+def test_verdicts_and_report_are_those_of_one_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many, baselines = list(RESULTS), BaselineStore(tmp_path)
+    together = judged_all(many, baselines)
+    text = json_report.render(together, many)
+    numbers = [figures(result) for result in many]
+    monkeypatch.setattr(parallel, "MANY", 10**9)
+    alone = [judged(result, baselines) for result in many]
+    assert together == alone
+    assert numbers == [figures(result) for result in many]
+    assert text == json_report.render(alone, many)
