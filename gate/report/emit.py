@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from gate.core.verdict import Verdict
 from gate.judge.summary import summarize
 from gate.report import github, stdout
 from gate.report.style import style_of
+from gate.run.parallel import mapped
 
 
 def html_file(text: str) -> Path:
@@ -158,9 +160,12 @@ def emit(
         (options.sarif, sarif_log),
         (options.badge, badge_file),
     )
-    written = [_write(path, render()) for path, render in files if path is not None]
+    table = partial(_table, verdicts, results, options, not_applicable)
+    jobs: list[Callable[[], str | bool]] = [document if options.json else table]
+    jobs += [partial(_write, path, render) for path, render in files if path is not None]
+    text, *written = mapped(lambda job: job(), jobs, worth=len(verdicts))
+    text = str(text)
     written.append(_append_summary(verdicts, results, options, not_applicable))
-    text = document() if options.json else _table(verdicts, results, options, not_applicable)
     annotations = ""
     if github.wanted() if options.annotations is None else options.annotations:
         annotations = github.render(verdicts, results)
@@ -216,8 +221,9 @@ def _append_summary(
     return True
 
 
-def _write(path: Path, text: str) -> bool:
+def _write(path: Path, render: Callable[[], str]) -> bool:
     """Write a report; False, with a message, where that is impossible."""
+    text = render()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8", newline="\n")

@@ -24,8 +24,8 @@ from gate.judge.summary import summarize
 from gate.report.explain import explain, first_check
 from gate.report.figures import figures
 from gate.report.outcome import Outcome, outcome
-from gate.report.parallel import mapped
 from gate.report.tiers import shown_tiers, tier_outcomes
+from gate.run.parallel import mapped
 
 REPORT_SCHEMA = 1
 """Grows when a key changes its meaning or goes; new keys may come without."""

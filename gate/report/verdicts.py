@@ -11,7 +11,7 @@ from gate.core.verdict import Verdict
 from gate.judge.measure import measure
 from gate.judge.results import verdict_of
 from gate.report.figures import Figures, figures, keep, remember
-from gate.report.parallel import mapped
+from gate.run.parallel import mapped
 
 
 def judged(result: CaseResult, baselines: BaselineStore) -> Verdict:

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from gate.core.case import Case, Plan
-from gate.core.convert import MalformedRecordError, from_plain, read_json
+from gate.core.convert import MalformedRecordError, from_checked, from_plain, read_json
 from gate.core.observation import RunFailure
 from gate.core.result import CaseResult
+from gate.run.parallel import mapped
 from gate.run.shards import PlanRecord, fingerprint, plain_digest
 from gate.run.store import (
     PLAN_FILE,
@@ -115,10 +116,13 @@ def merge(folders: Sequence[Path], out: Path, *, expected_digest: str | None = N
         out, plan.cases, not_applicable=plan.not_applicable, plain=list(plain.values())
     )
     try:
-        results = [
-            _carry(case, plain[case.id], owners.get(case.id), _absent(case.id, runs), store)
-            for case in plan.cases
-        ]
+        results = mapped(
+            lambda case: _carry(
+                case, plain[case.id], owners.get(case.id), _absent(case.id, runs), store
+            ),
+            plan.cases,
+            again=lambda case: _carried(case, out),
+        )
         for run in runs:
             _carry_rest(run.folder, out)
     finally:
@@ -250,6 +254,12 @@ def _carry(
     moved = replace(result, case=case)
     store.save(moved)
     return moved
+
+
+def _carried(case: Case, out: Path) -> CaseResult:
+    """A result that a copy of this process has taken over into ``out``."""
+    result = from_checked(CaseResult, result_path(out, case.id).read_bytes())
+    return replace(result, case=case)
 
 
 def _named(run: _Run) -> str:

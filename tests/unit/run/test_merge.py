@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,6 +19,7 @@ from gate.core.layer import ErrorSums
 from gate.core.observation import Observation, RunFailure
 from gate.core.result import CaseResult
 from gate.core.status import ExitCode
+from gate.run import parallel
 from gate.run.costs import Costs, read_costs
 from gate.run.shards import Part, Shard, part_of
 from gate.run.store import PLAN_FILE, RUN_FILE, RunStore, read_run, result_path
@@ -64,8 +66,14 @@ def write_shard(folder: Path, part: Part | None) -> Path:
     return folder
 
 
-@pytest.fixture
-def shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[Path]]:
+@pytest.fixture(params=["alone", "in copies"])
+def shards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Callable[[int], list[Path]]:
+    """Runs of so many shards, to be merged by one process or by copies of it."""
+    if request.param == "in copies":
+        monkeypatch.setattr(parallel, "MANY", 2)
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _process: {0, 1, 2}, raising=False)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
     (tmp_path / "pyproject.toml").write_text("[tool.gate]\n")

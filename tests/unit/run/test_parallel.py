@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import threading
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 import pytest
 
 from gate.baseline.store import BaselineStore
-from gate.report import json_report, parallel
+from gate.core.status import Status
+from gate.report import json_report
 from gate.report.figures import figures
-from gate.report.parallel import mapped
 from gate.report.verdicts import judged, judged_all
+from gate.run import parallel
+from gate.run.parallel import mapped
 from tests.unit.report.records import RESULTS
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="copies of the process are for Linux")
@@ -38,6 +42,19 @@ def test_copies_answer_in_order(count: int) -> None:
 
 def test_few_records_stay_here() -> None:
     assert mapped(lambda _: os.getpid(), [1]) == [HERE]
+
+
+@linux
+def test_few_that_are_worth_many_do_not() -> None:
+    first, second = mapped(lambda _: os.getpid(), [1, 2], worth=5)
+    assert first == HERE != second
+
+
+@linux
+def test_a_copy_makes_no_copies() -> None:
+    inner = mapped(lambda _: mapped(lambda _: os.getpid(), range(4)), range(2))
+    assert len(set(inner[0])) == 3
+    assert len(set(inner[1])) == 1
 
 
 def test_beside_other_threads_they_stay_here() -> None:
@@ -97,3 +114,38 @@ def test_verdicts_and_report_are_those_of_one_process(
     assert together == alone
     assert numbers == [figures(result) for result in many]
     assert text == json_report.render(alone, many)
+
+
+@linux
+def test_answers_that_lie_in_files_do_not_travel(tmp_path: Path) -> None:
+    def work(record: int) -> int:
+        (tmp_path / str(record)).write_text(str(os.getpid()))
+        return -record
+
+    answers = mapped(work, range(9), again=lambda record: int((tmp_path / str(record)).read_text()))
+    assert answers[::3] == [0, -3, -6]
+    assert len(set(answers[1::3])) == len(set(answers[2::3])) == 1
+    assert HERE not in answers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    left: object
+    right: object = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Single:
+    value: float
+
+
+@linux
+def test_records_of_every_kind_travel() -> None:
+    def work(record: int) -> object:
+        return [
+            Pair(left=Single(value=math.inf), right=Pair(left=(record, "x"))),
+            Status.FAIL,
+            None,
+        ]
+
+    assert mapped(work, range(9)) == [work(record) for record in range(9)]
