@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -23,6 +23,13 @@ def companions(tmp_path: Path) -> Iterator[Companions]:
     made.close()
 
 
+def started_by(start: Callable[[], None]) -> list[psutil.Process]:
+    """The processes that it starts; those that tests before have left (a tracker of resources) are none."""
+    before = set(psutil.Process().children())
+    start()
+    return [process for process in psutil.Process().children() if process not in before]
+
+
 def with_job(started: Started, folder: Path) -> Companion[LaunchAnswer]:
     return Companion(
         started, "launch", folder, answer_file="answer.json", answer=LaunchAnswer, what="the clock"
@@ -30,8 +37,7 @@ def with_job(started: Started, folder: Path) -> Companion[LaunchAnswer]:
 
 
 def test_those_that_wait_are_taken_first(companions: Companions) -> None:
-    companions.start(1)
-    (own,) = psutil.Process().children()
+    (own,) = started_by(lambda: companions.start(1))
     first, second = companions.take(), companions.take()
     try:
         assert first.process.pid == own.pid
@@ -42,8 +48,7 @@ def test_those_that_wait_are_taken_first(companions: Companions) -> None:
 
 
 def test_one_that_waits_has_imported_the_runtime(companions: Companions) -> None:
-    companions.start(1)
-    (own,) = psutil.Process().children()
+    (own,) = started_by(lambda: companions.start(1))
     end = time.monotonic() + IMPORTED_SECONDS
     while not any("onnxruntime" in entry.path for entry in own.memory_maps()):
         assert time.monotonic() < end, "it did not import the runtime"
@@ -52,8 +57,7 @@ def test_one_that_waits_has_imported_the_runtime(companions: Companions) -> None
 
 
 def test_those_that_nobody_took_are_ended(companions: Companions) -> None:
-    companions.start(2)
-    waiting = psutil.Process().children()
+    waiting = started_by(lambda: companions.start(2))
     companions.close()
     assert len(waiting) == 2
     assert not any(process.is_running() for process in waiting)

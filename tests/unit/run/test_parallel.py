@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
+import multiprocessing
 import os
 import sys
 import threading
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
 import pytest
 
 from gate.baseline.store import BaselineStore
@@ -37,7 +37,7 @@ def test_copies_answer_in_order(count: int) -> None:
     answers = mapped(lambda record: (record * record, os.getpid()), range(count))
     assert [answer for answer, _ in answers] == [record * record for record in range(count)]
     assert len({process for _, process in answers}) == min(count, 3)
-    assert not psutil.Process().children()
+    assert not multiprocessing.active_children()
 
 
 def test_few_records_stay_here() -> None:
@@ -86,7 +86,7 @@ def test_what_fails_in_a_copy_is_raised_here() -> None:
 
     with pytest.raises(LookupError, match="the ninth"):
         mapped(work, range(9))
-    assert not psutil.Process().children()
+    assert not multiprocessing.active_children()
 
 
 @linux
@@ -99,7 +99,7 @@ def test_an_interruption_ends_the_copies() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         mapped(work, range(9))
-    assert not psutil.Process().children()
+    assert not multiprocessing.active_children()
 
 
 def test_verdicts_and_report_are_those_of_one_process(
