@@ -13,7 +13,7 @@ from gate.cli.garbage import uncollected
 from gate.core.status import ExitCode
 from gate.report.emit import add_arguments as add_report_arguments
 from gate.report.emit import emit
-from gate.report.verdicts import judged_all
+from gate.report.verdicts import judged_for_reports, known
 from gate.run.costs import write_costs
 from gate.run.merge import MergeError, check_apart, find_runs, merge
 from gate.run.settings import InfrastructureError
@@ -56,23 +56,29 @@ def run(args: argparse.Namespace) -> int:
         if args.out is not None:
             check_apart(args.out, folders)
         out = run_folder(args.out, project_root())
-        merged = merge(folders, out, expected_digest=args.plan_digest)
         baselines = baselines_of(args)
-        verdicts = judged_all(merged.results, baselines)
+        whole = bool(args.html or args.table or args.table_file)
+        merged = merge(
+            folders,
+            out,
+            lambda result: judged_for_reports(result, baselines, whole=whole),
+            expected_digest=args.plan_digest,
+        )
+        results, verdicts = known(merged.found)
     except (MergeError, StoredRunError, InfrastructureError, BaselineError) as error:
         sys.stderr.write(f"gate merge: {error}\n")
         return ExitCode.INFRASTRUCTURE
     if args.write_costs is not None:
-        write_costs(args.write_costs, merged.results)
+        write_costs(args.write_costs, results)
     code = emit(
         verdicts,
-        merged.results,
+        results,
         args,
         not_applicable=merged.plan.not_applicable,
         baselines=baselines,
         runs=[out],
     )
-    for line in write_choices(merged.results, out):
+    for line in write_choices(results, out):
         sys.stderr.write(f"{line}\n")
     for problem in merged.problems:
         sys.stderr.write(f"gate merge: {problem}\n")

@@ -115,23 +115,6 @@ def _taken_over(kind: type[T], value: Any) -> T | None:
     return record if written == given else None
 
 
-def from_checked(kind: type[T], raw: bytes) -> T:
-    """Build a record of a JSON document that :func:`from_plain` has taken before, in a third of the time.
-
-    Raises:
-        MalformedRecordError: it is another document after all.
-    """
-    import msgspec
-
-    try:
-        return msgspec.json.decode(raw, type=kind)
-    except (
-        msgspec.MsgspecError,
-        UnicodeDecodeError,
-    ):  # right, and written as the converter alone reads it
-        return from_plain(kind, read_json(raw))
-
-
 def read_json(raw: bytes) -> Any:
     """The values of a JSON document, as ``json.loads`` reads them, in half the time.
 

@@ -54,6 +54,11 @@ def remember(observation: Observation, measured: Measured) -> Figures:
     return found
 
 
+def forget() -> None:
+    """Know nothing, and hold no observation."""
+    _KNOWN.clear()
+
+
 def keep(observation: Observation, numbers: Figures) -> None:
     """Know the headline numbers of an observation from now on."""
     if len(_KNOWN) >= _MOST_KNOWN:

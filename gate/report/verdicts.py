@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 from gate.baseline.store import BaselineStore
 from gate.core.baseline import BaselineLookup, BaselineMissing
@@ -10,7 +11,7 @@ from gate.core.result import CaseResult
 from gate.core.verdict import Verdict
 from gate.judge.measure import measure
 from gate.judge.results import verdict_of
-from gate.report.figures import Figures, figures, keep, remember
+from gate.report.figures import Figures, figures, forget, keep, remember
 from gate.run.parallel import mapped
 
 
@@ -40,6 +41,44 @@ def looked_up(result: CaseResult, baselines: BaselineStore) -> BaselineLookup:
     return baselines.lookup(case.id, result.observation.environment, case.comparability)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """A result with its verdict, and the numbers that are asked for first."""
+
+    result: CaseResult
+    verdict: Verdict
+    numbers: Figures
+
+
+def judged_for_reports(result: CaseResult, baselines: BaselineStore, *, whole: bool) -> Judged:
+    """Judge a result, and keep of it what reports in words show: layers, outputs and times are most of
+    it, and only pages and tables that measure anew (``whole``) look at them again.
+
+    Raises:
+        BaselineError: an interrupted update of the baselines cannot be finished.
+    """
+    verdict, numbers = judged(result, baselines), figures(result)
+    forget()
+    seen = result.observation
+    if seen is not None and not whole:
+        shown = replace(
+            seen, layers=None, outputs={}, timing=None, probes=(), scores=None, custom=(), task=None
+        )
+        result = replace(result, observation=shown)
+    return Judged(result=result, verdict=verdict, numbers=numbers)
+
+
+def known(found: Iterable[Judged]) -> tuple[list[CaseResult], list[Verdict]]:
+    """Results and verdicts, whose numbers are known from then on."""
+    results, verdicts = [], []
+    for one in found:
+        results.append(one.result)
+        verdicts.append(one.verdict)
+        if one.result.observation is not None:
+            keep(one.result.observation, one.numbers)
+    return results, verdicts
+
+
 def judged_all(results: Iterable[CaseResult], baselines: BaselineStore) -> list[Verdict]:
     """Verdicts in the order of the results, whose headline numbers are known from then on.
 
@@ -47,12 +86,5 @@ def judged_all(results: Iterable[CaseResult], baselines: BaselineStore) -> list[
         BaselineError: an interrupted update of the baselines cannot be finished.
     """
 
-    def work(result: CaseResult) -> tuple[Verdict, Figures]:
-        return judged(result, baselines), figures(result)
-
-    results = list(results)
-    found = mapped(work, results)
-    for result, (_, numbers) in zip(results, found, strict=True):
-        if result.observation is not None:
-            keep(result.observation, numbers)
-    return [verdict for verdict, _ in found]
+    found = mapped(lambda result: judged_for_reports(result, baselines, whole=True), list(results))
+    return known(found)[1]

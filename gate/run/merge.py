@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from gate.core.case import Case, Plan
-from gate.core.convert import MalformedRecordError, from_checked, from_plain, read_json
+from gate.core.convert import MalformedRecordError, from_plain, read_json
 from gate.core.observation import RunFailure
 from gate.core.result import CaseResult
 from gate.run.parallel import mapped
@@ -29,6 +29,8 @@ from gate.run.store import (
     result_path,
 )
 
+R = TypeVar("R")
+
 _NOT_CARRIED = frozenset({"results", "work", "locks"})
 _NAMED = 3  # of many missing things, so many are named
 
@@ -38,11 +40,11 @@ class MergeError(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Merged:
-    """A whole plan with its results in order, and what was missing, for people."""
+class Merged(Generic[R]):
+    """A whole plan, what was made of each of its results, in order, and what was missing, for people."""
 
     plan: Plan
-    results: tuple[CaseResult, ...]
+    found: tuple[R, ...]
     problems: tuple[str, ...]
 
 
@@ -84,12 +86,19 @@ def check_apart(out: Path, folders: Sequence[Path]) -> None:
         raise MergeError(f"{out}: is one of the runs to merge; name another folder")
 
 
-def merge(folders: Sequence[Path], out: Path, *, expected_digest: str | None = None) -> Merged:
+def merge(
+    folders: Sequence[Path],
+    out: Path,
+    each: Callable[[CaseResult], R],
+    *,
+    expected_digest: str | None = None,
+) -> Merged[R]:
     """Check the shards in ``folders`` against each other and write one run into ``out``.
 
     Args:
         folders: the run folder of each shard, in any order.
         out: an empty folder.
+        each: what is made of a result, perhaps in a copy of this process.
         expected_digest: what the plan's digest must be, where that is known from elsewhere.
 
     Raises:
@@ -116,18 +125,17 @@ def merge(folders: Sequence[Path], out: Path, *, expected_digest: str | None = N
         out, plan.cases, not_applicable=plan.not_applicable, plain=list(plain.values())
     )
     try:
-        results = mapped(
-            lambda case: _carry(
-                case, plain[case.id], owners.get(case.id), _absent(case.id, runs), store
+        found = mapped(
+            lambda case: each(
+                _carry(case, plain[case.id], owners.get(case.id), _absent(case.id, runs), store)
             ),
             plan.cases,
-            again=lambda case: _carried(case, out),
         )
         for run in runs:
             _carry_rest(run.folder, out)
     finally:
         store.close()
-    return Merged(plan=plan, results=tuple(results), problems=tuple(_missing(runs)))
+    return Merged(plan=plan, found=tuple(found), problems=tuple(_missing(runs)))
 
 
 def _check_together(runs: Sequence[_Run]) -> None:
@@ -254,12 +262,6 @@ def _carry(
     moved = replace(result, case=case)
     store.save(moved)
     return moved
-
-
-def _carried(case: Case, out: Path) -> CaseResult:
-    """A result that a copy of this process has taken over into ``out``."""
-    result = from_checked(CaseResult, result_path(out, case.id).read_bytes())
-    return replace(result, case=case)
 
 
 def _named(run: _Run) -> str:

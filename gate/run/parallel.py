@@ -21,13 +21,7 @@ MANY = 1000
 """Records for which other processes are worth their start."""
 
 
-def mapped(
-    work: Callable[[T], R],
-    records: Sequence[T],
-    *,
-    again: Callable[[T], R] | None = None,
-    worth: int | None = None,
-) -> list[R]:
+def mapped(work: Callable[[T], R], records: Sequence[T], *, worth: int | None = None) -> list[R]:
     """``[work(record) for record in records]``, for ``work`` that changes nothing but what it returns.
 
     Where there are many records and processors, copies of this process (``fork``) take a part each:
@@ -36,8 +30,7 @@ def mapped(
 
     Args:
         work: what is done with each record.
-        records: what it is done with.
-        again: where ``work`` leaves its answer in a file, reads it there: answers do not travel then.
+        records: what it is done with; in an answer they stay the very same.
         worth: as much work as on so many records; their own number where it is not given.
     """
     processors = len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1
@@ -47,16 +40,12 @@ def mapped(
     if few or alone or processors < 2:
         return [work(record) for record in records]
     own, *others = (records[start::processors] for start in range(min(processors, len(records))))
-    copies: list[_Copy[R]] = [_Copy(work, part, silent=again is not None) for part in others]
+    copies: list[_Copy[R]] = [_Copy(work, part) for part in others]
     try:
         parts = [[work(record) for record in own]]
         for copy, part in zip(copies, others, strict=True):
             found = copy.answers()
-            if found is None:
-                found = [work(record) for record in part]
-            elif again is not None:
-                found = [again(record) for record in part]
-            parts.append(found)
+            parts.append([work(record) for record in part] if found is None else found)
     finally:
         for copy in copies:
             copy.end()
@@ -66,21 +55,21 @@ def mapped(
 class _Copy(Generic[R]):
     """A copy of this process that works on some records."""
 
-    def __init__(self, work: Callable[[T], R], records: Sequence[T], *, silent: bool) -> None:
+    def __init__(self, work: Callable[[T], R], records: Sequence[T]) -> None:
         context = multiprocessing.get_context("fork")
+        self._records = records
         self._answers, answers = context.Pipe(duplex=False)
-        self._process = context.Process(
-            target=_work, args=(work, records, answers, silent), daemon=True
-        )
+        self._process = context.Process(target=_work, args=(work, records, answers), daemon=True)
         self._process.start()
         answers.close()
 
     def answers(self) -> list[R] | None:
-        """What it found (nothing, where it is silent); None where it did not come to an end."""
+        """What it found; None where it did not come to an end."""
         try:
-            found: list[R] = pickle.loads(self._answers.recv_bytes())  # noqa: S301 - of our own copy
+            written = self._answers.recv_bytes()
         except (EOFError, OSError):
             return None
+        found: list[R] = _Unpickler(io.BytesIO(written), self._records).load()
         return found
 
     def end(self) -> None:
@@ -90,12 +79,12 @@ class _Copy(Generic[R]):
         self._answers.close()
 
 
-def _work(work: Callable[[T], R], records: Sequence[T], answers: Connection, silent: bool) -> None:
+def _work(work: Callable[[T], R], records: Sequence[T], answers: Connection) -> None:
     """The copy's side; whatever goes wrong, the other side meets it again."""
     try:
         found = [work(record) for record in records]
         written = io.BytesIO()
-        _Pickler(written, protocol=5).dump([] if silent else found)
+        _Pickler(written, records).dump(found)
         answers.send_bytes(written.getbuffer())
     finally:
         # No word, no report: those are the other's.
@@ -109,7 +98,15 @@ _KNOWN: dict[type[Any], Slots | None] = {}
 
 class _Pickler(pickle.Pickler):
     """Writes dataclasses with slots in half the time: what they bring along looks their fields up anew
-    for every record."""
+    for every record. The records that were worked on are on the other side already."""
+
+    def __init__(self, file: io.BytesIO, records: Sequence[object]) -> None:
+        super().__init__(file, protocol=5)
+        self._places = {id(record): place for place, record in enumerate(records)}
+
+    def persistent_id(self, record: object) -> int | None:
+        """See ``pickle``."""
+        return self._places.get(id(record))
 
     def reducer_override(self, record: object) -> Any:
         """See ``pickle``."""
@@ -129,6 +126,18 @@ def _slots(kind: type[Any]) -> Slots | None:
             else None
         )
     return _KNOWN[kind]
+
+
+class _Unpickler(pickle.Unpickler):
+    """Reads what ``_Pickler`` wrote."""
+
+    def __init__(self, file: io.BytesIO, records: Sequence[object]) -> None:
+        super().__init__(file)
+        self._records = records
+
+    def persistent_load(self, place: Any) -> object:
+        """See ``pickle``."""
+        return self._records[place]
 
 
 def _rebuilt(kind: type[Any], values: tuple[Any, ...]) -> object:
