@@ -35,9 +35,8 @@ def mapped(work: Callable[[T], R], records: Sequence[T], *, worth: int | None = 
     """
     processors = len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1
     few = (len(records) if worth is None else worth) < MANY
-    # A copy has one thread: what another one holds locked would stay so. It makes no copies itself.
-    alone = threading.active_count() > 1 or multiprocessing.parent_process() is not None
-    if few or alone or processors < 2:
+    is_copy = multiprocessing.parent_process() is not None
+    if few or is_copy or processors < 2 or other_threads():
         return [work(record) for record in records]
     own, *others = (records[start::processors] for start in range(min(processors, len(records))))
     copies: list[_Copy[R]] = [_Copy(work, part) for part in others]
@@ -50,6 +49,11 @@ def mapped(work: Callable[[T], R], records: Sequence[T], *, worth: int | None = 
         for copy in copies:
             copy.end()
     return [parts[index % len(parts)][index // len(parts)] for index in range(len(records))]
+
+
+def other_threads() -> bool:
+    """Whether there are any. A copy has one: what another one holds locked would stay so in it."""
+    return threading.active_count() > 1
 
 
 class _Copy(Generic[R]):

@@ -74,6 +74,7 @@ def shards(
     if request.param == "in copies":
         monkeypatch.setattr(parallel, "MANY", 2)
         monkeypatch.setattr(os, "sched_getaffinity", lambda _process: {0, 1, 2}, raising=False)
+        monkeypatch.setattr(parallel, "other_threads", lambda: False)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
     (tmp_path / "pyproject.toml").write_text("[tool.gate]\n")

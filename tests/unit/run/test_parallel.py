@@ -18,7 +18,7 @@ from gate.report import json_report
 from gate.report.figures import figures
 from gate.report.verdicts import judged, judged_all
 from gate.run import parallel
-from gate.run.parallel import mapped
+from gate.run.parallel import mapped, other_threads
 from tests.unit.report.records import RESULTS
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="copies of the process are for Linux")
@@ -29,6 +29,8 @@ HERE = os.getpid()
 def few_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parallel, "MANY", 2)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _process: {0, 1, 2}, raising=False)
+    # Tests before these may have left idle threads of libraries.
+    monkeypatch.setattr(parallel, "other_threads", lambda: False)
 
 
 @linux
@@ -57,7 +59,8 @@ def test_a_copy_makes_no_copies() -> None:
     assert len(set(inner[1])) == 1
 
 
-def test_beside_other_threads_they_stay_here() -> None:
+def test_beside_other_threads_they_stay_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parallel, "other_threads", other_threads)
     done = threading.Event()
     thread = threading.Thread(target=done.wait)
     thread.start()
