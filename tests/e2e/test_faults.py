@@ -117,7 +117,7 @@ def test_fault_of_the_quantizer_fails_its_tier_and_names_its_layer(
 
 
 def test_sleep_in_the_forward_pass_fails_the_device_tier(project: Project) -> None:
-    project.write_spec(sleep_seconds=0.2)
+    project.write_spec(sleep_seconds=0.05)
     done = project.run(SLEPT)
     case = _verdict(done)
     assert done.code == 1, done.output
