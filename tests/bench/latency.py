@@ -24,6 +24,7 @@ from pathlib import Path
 from gate.core.status import Status
 from gate.judge.latency import timing_checks
 from gate.run.base import Base
+from gate.run.companion import Companions
 from gate.run.job import Job
 from gate.run.timing import Timing
 from tests.bench import latency_models as models
@@ -111,10 +112,14 @@ class _Bench:
             jobs=1,
         )
         started = time.monotonic()
+        companions = Companions(
+            self._folder / f"companions-{which}-{index}", backend=self._case.target.backend
+        )
         timing = Timing(
             job,
             made,
             Base(artifact=self._base),
+            companions,
             inputs=models.inputs(),
             folder=self._folder / f"{which}-{index}",
         )
