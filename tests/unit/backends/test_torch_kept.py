@@ -94,7 +94,7 @@ def restored(method: str, model: LoadedModel, folder: Path, **options: Any) -> A
     """The module that a quantizer makes and puts back."""
     quantizer = plugins.load("quantizers", method)
     if reason := quantizer.unavailable():
-        pytest.skip(reason)
+        pytest.skip(reason)  # an optional package, in its own words
     folder.mkdir(exist_ok=True)
     (name, spec), batches = next(iter(model.spec.inputs.items())), tiny_batches()
     if spec.shape[1:] != (3, 12, 12):
