@@ -115,6 +115,78 @@ def _taken_over(kind: type[T], value: Any) -> T | None:
     return record if written == given else None
 
 
+def to_json(record: Any) -> bytes:
+    """Write a record as compact JSON with sorted keys and full float precision; numbers that are not
+    finite are words."""
+    import msgspec
+
+    return msgspec.json.encode(to_plain(record), order="sorted")
+
+
+def from_json(kind: type[T], raw: bytes) -> T:
+    """Read a record that :func:`to_json` wrote, several times faster than by its plain values, and any
+    other JSON by these.
+
+    Raises:
+        MalformedRecordError: no complete JSON, unknown or missing keys, or values of a wrong type.
+    """
+    import msgspec
+
+    try:
+        record = msgspec.json.decode(raw, type=kind)
+        # Unknown keys would be passed over, keys that are missing filled in: neither is the same.
+        if msgspec.json.encode(record, order="sorted") == raw:
+            return record
+    except (msgspec.MsgspecError, ValueError, TypeError, OverflowError, RecursionError):
+        pass  # whatever it is, the strict converter has words for it, or takes it
+    try:
+        value = read_json(raw)
+    except ValueError as error:
+        raise MalformedRecordError(f"is no complete JSON: {error}") from error
+    except RecursionError as error:
+        raise MalformedRecordError("is nested too deeply") from error
+    return from_plain(kind, value)
+
+
+def part_of_json(kind: type[T], raw: bytes) -> T:
+    """Read only what ``kind`` has fields for, of a document that may hold more.
+
+    Raises:
+        MalformedRecordError: no complete JSON, missing keys, or values of a wrong type.
+    """
+    import msgspec
+
+    try:
+        return msgspec.json.decode(raw, type=kind)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise MalformedRecordError(str(error)) from error
+
+
+def items_of_json(raw: bytes, key: str) -> list[bytes]:
+    """The items of the list ``key`` of a JSON document, each as :func:`to_json` writes it."""
+    import msgspec
+
+    items = read_json(raw)[key]
+    return [msgspec.json.encode(item, order="sorted") for item in items]
+
+
+def pack(record: Any) -> bytes:
+    """A record for another process of this one's making, written several times faster than by pickle.
+
+    Of a value that is typed ``Any`` a tuple comes out as a list, and what two fields share comes out twice.
+    """
+    import msgspec
+
+    return msgspec.msgpack.encode(record)
+
+
+def unpack(kind: type[T], packed: bytes) -> T:
+    """The record of ``kind`` that :func:`pack` wrote."""
+    import msgspec
+
+    return msgspec.msgpack.decode(packed, type=kind)
+
+
 def read_json(raw: bytes) -> Any:
     """The values of a JSON document, as ``json.loads`` reads them, in half the time.
 

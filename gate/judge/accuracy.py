@@ -14,7 +14,7 @@ from gate.core.observation import Observation, TaskObserved
 from gate.core.status import Status, Tier
 from gate.core.tolerance import Tolerance
 from gate.core.verdict import Measurement
-from gate.judge.measure import Measured
+from gate.judge.measure import Key, Measured
 from gate.judge.wording import count, names, shown
 from gate.metrics.intervals import DropInterval
 from gate.metrics.paired import PairedCounts, PairedVerdict, verdict
@@ -143,16 +143,17 @@ def with_flips(measured: Measured, flips: tuple[FlipsCompared, ...], *, compared
 
     ``compared`` says whether there is a baseline of the same data at all.
     """
-    values = dict(measured.values)
+    values = measured.values
+    changed: dict[Key, tuple[Measurement, ...]] = {}
     for entry in flips:
         text = flips_text(entry)
         key = (Tier.DEVICE, f"{entry.metric}_drop")
         drops = values.get(key, ())
-        values[key] = tuple(m if m.value is None else replace(m, detail=text) for m in drops)
+        changed[key] = tuple(m if m.value is None else replace(m, detail=text) for m in drops)
         if entry.metric == "top1" and compared:
             key = (Tier.DEVICE, NEW_FLIPS)
-            values[key] = tuple(_counted(m, entry, text) for m in values.get(key, ()))
-    return replace(measured, values=values)
+            changed[key] = tuple(_counted(m, entry, text) for m in values.get(key, ()))
+    return replace(measured, values=values.but(changed))
 
 
 def _counted(measurement: Measurement, flips: FlipsCompared, text: str) -> Measurement:

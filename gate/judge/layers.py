@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from gate.core.layer import LayerMatch, LayerRow, LayersObserved, QParams
 from gate.core.status import Tier
@@ -13,26 +14,46 @@ from gate.judge.wording import names
 from gate.metrics import elementwise
 from gate.metrics.catalogue import BY_NAME, CATALOGUE
 
-_ERROR_METRICS = tuple(
-    info.name for info in CATALOGUE if info.tier is Tier.LAYERS and info.name in elementwise.BY_NAME
-)
-_ISOLATED_METRICS = {
-    info.name: elementwise.BY_NAME[info.name.removeprefix("isolated_")]
+_ISOLATED = "isolated_"
+"""A layer run alone on the reference's inputs to it."""
+ERROR_METRICS = tuple(
+    info.name
     for info in CATALOGUE
-    if info.tier is Tier.LAYERS and info.name.startswith("isolated_")
-}
+    if info.tier is Tier.LAYERS and info.name.removeprefix(_ISOLATED) in elementwise.BY_NAME
+)
+"""Those that say how far a layer is off; the others say how it is built."""
 _INTEGER = re.compile(r"q?(u?)int(\d+)")
 _BLOCK = re.compile(r"per-block-(\d+)-")
 
 
-def layers(observed: LayersObserved) -> Iterator[Measurement]:
-    """Every layers metric: of the whole case first, then layer by layer in order of execution."""
-    yield from _case(observed.candidate)
-    reference = {row.name: row for row in observed.reference}
-    candidate = {row.name: row for row in observed.candidate}
-    matches = {match.candidate: match for match in observed.matches}
-    for name in execution_order(observed):
-        row, match = candidate.get(name), matches.get(name)
+@dataclass(frozen=True, slots=True)
+class Ordered:
+    """The layers of both models, to be gone through in order of execution."""
+
+    observed: LayersObserved
+    names: tuple[str, ...]
+    """As of ``execution_order``."""
+    candidate: Mapping[str, LayerRow]
+    reference: Mapping[str, LayerRow]
+    matches: Mapping[str, LayerMatch]
+
+
+def ordered(observed: LayersObserved) -> Ordered:
+    """Look the layers up by name."""
+    return Ordered(
+        observed,
+        names=execution_order(observed),
+        candidate={row.name: row for row in observed.candidate},
+        reference={row.name: row for row in observed.reference},
+        matches={match.candidate: match for match in observed.matches},
+    )
+
+
+def built(layers: Ordered) -> Iterator[Measurement]:
+    """Every metric of how the candidate is built: of the whole case first, then layer by layer."""
+    yield from _case(layers.observed.candidate)
+    for name in layers.names:
+        row, match = layers.candidate.get(name), layers.matches.get(name)
         if row is None and match is None:
             yield _measurement("shapes", name, None, "no layer of the candidate stands for it")
         elif row is None:
@@ -40,7 +61,19 @@ def layers(observed: LayersObserved) -> Iterator[Measurement]:
                 "shapes", name, None, "matched, but not among the candidate's layers"
             )
         else:
-            yield from _layer(row, match, reference)
+            yield from _layer(row, match, layers.reference)
+
+
+def errors(layers: Ordered, metric: str) -> Iterator[Measurement]:
+    """One of ``ERROR_METRICS``, layer by layer."""
+    for name in layers.names:
+        row, match = layers.candidate.get(name), layers.matches.get(name)
+        if row is None or match is None:
+            continue
+        if match.errors is not None:
+            yield _error(metric, name, match)
+        elif not _hidden(row, _covered(match, layers.reference)):
+            yield _measurement(metric, name, None, "its output was not observed")
 
 
 def execution_order(observed: LayersObserved) -> tuple[str, ...]:
@@ -209,15 +242,6 @@ def _layer(
         yield _measurement("shapes", row.name, None, why)
     else:
         yield _truth("shapes", row.name, shapes_fault(row, covered))
-    if match.errors is None:
-        if not _hidden(row, covered):
-            for metric in (*_ERROR_METRICS, *_ISOLATED_METRICS):
-                yield _measurement(metric, row.name, None, "its output was not observed")
-        return
-    why = elementwise.why_no_value(match.errors) or "the reference's output is constant or zero"
-    for metric in _ERROR_METRICS:
-        yield _measurement(metric, row.name, elementwise.BY_NAME[metric](match.errors), why)
-    yield from _isolated(row, match)
 
 
 def _sparsity(row: LayerRow) -> Iterator[Measurement]:
@@ -229,16 +253,14 @@ def _sparsity(row: LayerRow) -> Iterator[Measurement]:
         yield _measurement("sparsity_2_4", row.name, share, "")
 
 
-def _isolated(row: LayerRow, match: LayerMatch) -> Iterator[Measurement]:
-    """The layer run alone on the reference's inputs to it."""
-    if match.isolated is None:
+def _error(metric: str, name: str, match: LayerMatch) -> Measurement:
+    sums = match.isolated if metric.startswith(_ISOLATED) else match.errors
+    if sums is None:
         why = f"it could not be run alone: {match.why_not_isolated or 'it was not tried'}"
-    else:
-        damage = elementwise.why_no_value(match.isolated)
-        why = damage or "the reference's output is constant or zero"
-    for metric, function in _ISOLATED_METRICS.items():
-        value = function(match.isolated) if match.isolated is not None else None
-        yield _measurement(metric, row.name, value, why)
+        return _measurement(metric, name, None, why)
+    value = elementwise.BY_NAME[metric.removeprefix(_ISOLATED)](sums)
+    damage = elementwise.why_no_value(sums)
+    return _measurement(metric, name, value, damage or "the reference's output is constant or zero")
 
 
 def _covered(match: LayerMatch, reference: Mapping[str, LayerRow]) -> list[LayerRow]:

@@ -16,6 +16,8 @@ _SPECIAL = re.compile(r"([\\`*_{}\[\]<>|~#])")
 
 def clean(text: str) -> str:
     """Drop terminal escapes and replace every other control character by ``?``."""
+    if text.isprintable():
+        return text
     unified = text.replace("\r\n", "\n").replace("\r", "\n")
     return _CONTROL.sub("?", _ESCAPES.sub("", unified))
 

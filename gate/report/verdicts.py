@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from gate.baseline.store import BaselineStore
 from gate.core.baseline import BaselineLookup, BaselineMissing
+from gate.core.convert import pack, unpack
 from gate.core.result import CaseResult
 from gate.core.verdict import Verdict
 from gate.judge.measure import measure
@@ -48,6 +50,14 @@ class Judged:
     result: CaseResult
     verdict: Verdict
     numbers: Figures
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For ``pickle``: thousands of these come from copies of the process."""
+        return _unpacked, (self.result, pack(self.verdict), pack(self.numbers))
+
+
+def _unpacked(result: CaseResult, verdict: bytes, numbers: bytes) -> Judged:
+    return Judged(result=result, verdict=unpack(Verdict, verdict), numbers=unpack(Figures, numbers))
 
 
 def judged_for_reports(result: CaseResult, baselines: BaselineStore, *, whole: bool) -> Judged:

@@ -13,9 +13,8 @@ from typing import TypeVar
 
 from gate.core.artifact import Artifact, Format
 from gate.core.baseline import Baseline
-from gate.core.canonical import canonical_json
 from gate.core.case import Case
-from gate.core.convert import MalformedRecordError, from_plain, read_json, to_plain
+from gate.core.convert import MalformedRecordError, from_json, to_json
 from gate.core.observation import Observation, RunFailure
 from gate.core.result import Planted
 from gate.core.spec import TargetSpec
@@ -163,21 +162,25 @@ class ProbeAnswer:
 
 
 def write_record(path: Path, record: object) -> None:
-    """Write a record as canonical JSON, so that a reader sees all of it or none.
+    """Write a record as JSON, so that a reader sees all of it or none.
 
     Raises:
-        ValueError: a number is NaN or infinite.
         OSError: the file cannot be written.
     """
-    write_text(path, canonical_json(to_plain(record)))
+    write_whole(path, to_json(record))
 
 
 def write_text(path: Path, text: str) -> None:
     """Replace ``path`` by ``text`` in one step."""
+    write_whole(path, text.encode())
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Replace ``path`` by ``content`` in one step."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
+        with temporary.open("wb") as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -192,10 +195,8 @@ def read_record(path: Path, kind: type[T]) -> T:
         MalformedRecordError: not JSON, or not a ``kind``.
         OSError: no such file, or it cannot be read.
     """
+    raw = path.read_bytes()
     try:
-        plain = read_json(path.read_bytes())
-    except ValueError as error:
-        raise MalformedRecordError(f"{path.name} is no complete JSON: {error}") from error
-    except RecursionError as error:
-        raise MalformedRecordError(f"{path.name} is nested too deeply") from error
-    return from_plain(kind, plain)
+        return from_json(kind, raw)
+    except MalformedRecordError as error:
+        raise MalformedRecordError(f"{path.name}: {error}") from error

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from gate.core.case import Case, Plan
-from gate.core.convert import MalformedRecordError, from_plain, read_json
+from gate.core.convert import MalformedRecordError, from_json, items_of_json, part_of_json, to_json
 from gate.core.observation import RunFailure
 from gate.core.result import CaseResult
 from gate.run.parallel import mapped
-from gate.run.shards import PlanRecord, fingerprint, plain_digest
+from gate.run.shards import PlanRecord, ShardRecord, fingerprint, written_digest
 from gate.run.store import (
     PLAN_FILE,
     RUN_FILE,
@@ -49,11 +49,25 @@ class Merged(Generic[R]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Ran:
+    id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Head:
+    """The part of a ``RunRecord`` that tells which shard it is of what."""
+
+    gate_version: str
+    cases: tuple[_Ran, ...]
+    shard: ShardRecord | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Run:
     """One shard's folder."""
 
     folder: Path
-    record: RunRecord
+    record: _Head
 
     @property
     def place(self) -> tuple[int, int]:
@@ -106,10 +120,10 @@ def merge(
         StoredRunError: a run that cannot be read.
         InfrastructureError: ``out`` cannot be written.
     """
-    runs = [_Run(folder=folder, record=_read(folder / RUN_FILE, RunRecord)) for folder in folders]
+    runs = [_Run(folder=folder, record=_head(folder / RUN_FILE)) for folder in folders]
     _check_together(runs)
-    plan, plain = _plan(runs[0])
-    digest = plain_digest(plain.values(), plan.not_applicable)
+    plan, written = _plan(runs[0])
+    digest = written_digest(written.values(), plan.not_applicable)
     if expected_digest is not None and digest != expected_digest:
         raise MergeError(
             f"{runs[0].folder}: is of another plan than the one expected"
@@ -120,15 +134,13 @@ def merge(
             raise MergeError(
                 f"{run.folder}: its digest of the plan is not that of the plan itself; run it again"
             )
-    owners = _owners(runs, frozenset(plain))
+    owners = _owners(runs, frozenset(written))
     store = RunStore(
-        out, plan.cases, not_applicable=plan.not_applicable, plain=list(plain.values())
+        out, plan.cases, not_applicable=plan.not_applicable, written=list(written.values())
     )
     try:
         found = mapped(
-            lambda case: each(
-                _carry(case, plain[case.id], owners.get(case.id), _absent(case.id, runs), store)
-            ),
+            lambda case: each(_carry(case, owners.get(case.id), _absent(case.id, runs), store)),
             plan.cases,
         )
         for run in runs:
@@ -167,22 +179,20 @@ def _check_together(runs: Sequence[_Run]) -> None:
             )
 
 
-def _plan(run: _Run) -> tuple[Plan, dict[str, Mapping[str, Any]]]:
-    """The whole plan, and each of its cases in plain form."""
-    name = RUN_FILE if run.record.shard is None else PLAN_FILE
-    document = _plain(run.folder / name)
-    cases: tuple[Case, ...] = run.record.cases
-    others = run.record.not_applicable
-    if run.record.shard is not None:
-        try:
-            whole = from_plain(PlanRecord, document)
-        except MalformedRecordError as error:
-            raise StoredRunError(f"{run.folder / name}: {error}; run the shard again") from error
-        cases, others = whole.cases, whole.not_applicable
-    plain = {case["id"]: case for case in document["cases"]}
-    if len(plain) != len(cases):
-        raise StoredRunError(f"{run.folder / name}: plans a case twice; run it again")
-    return Plan(cases=cases, not_applicable=others), plain
+def _plan(run: _Run) -> tuple[Plan, dict[str, bytes]]:
+    """The whole plan, and each of its cases as it is written."""
+    path = run.folder / (RUN_FILE if run.record.shard is None else PLAN_FILE)
+    raw = _bytes(path)
+    try:
+        whole: RunRecord | PlanRecord = (
+            from_json(RunRecord, raw) if run.record.shard is None else from_json(PlanRecord, raw)
+        )
+    except MalformedRecordError as error:
+        raise StoredRunError(f"{path}: {error}; run it again") from error
+    written = dict(zip((case.id for case in whole.cases), items_of_json(raw, "cases"), strict=True))
+    if len(written) != len(whole.cases):
+        raise StoredRunError(f"{path}: plans a case twice; run it again")
+    return Plan(cases=whole.cases, not_applicable=whole.not_applicable), written
 
 
 def _owners(runs: Sequence[_Run], planned: frozenset[str]) -> dict[str, _Run]:
@@ -235,33 +245,33 @@ def _missing(runs: Sequence[_Run]) -> Iterable[str]:
         yield f"{_shards(gone, runs)} missing: their cases are errors"
 
 
-def _carry(
-    case: Case, plain: Mapping[str, Any], owner: _Run | None, absent: str, store: RunStore
-) -> CaseResult:
+def _carry(case: Case, owner: _Run | None, absent: str, store: RunStore) -> CaseResult:
     """Take one result over as it is; what is wrong with it makes it a failure."""
     if owner is None:
         return _failed(case, absent, store)
     source = result_path(owner.folder, case.id)
     try:
-        if source.is_symlink():
-            raise MalformedRecordError("is a link")
-        written = source.read_bytes()
-        document = read_json(written)
-        result = from_plain(CaseResult, document)
+        raw = _regular(source)
+        result = from_json(CaseResult, raw)
     except FileNotFoundError:
         return _failed(case, f"{_named(owner)} ended before this case had a result", store)
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, MalformedRecordError) as error:
         return _failed(case, f"the result of {_named(owner)} cannot be read: {error}", store)
-    found = document["case"]
-    if found == plain:
-        (store.directory / "results" / source.name).write_bytes(written)
+    if result.case == case:
+        (store.directory / "results" / source.name).write_bytes(raw)
         return replace(result, case=case)
-    if fingerprint(found) != fingerprint(plain):
+    if fingerprint(to_json(result.case)) != fingerprint(to_json(case)):
         return _failed(case, f"the result of {_named(owner)} belongs to another case", store)
     # The same case on a machine whose files lie elsewhere.
     moved = replace(result, case=case)
     store.save(moved)
     return moved
+
+
+def _regular(path: Path) -> bytes:
+    if path.is_symlink():
+        raise MalformedRecordError("is a link")
+    return path.read_bytes()
 
 
 def _named(run: _Run) -> str:
@@ -289,17 +299,17 @@ def _carry_rest(source: Path, out: Path) -> None:
                     shutil.copyfile(Path(folder) / file, target / file)
 
 
-def _plain(path: Path) -> Any:
+def _bytes(path: Path) -> bytes:
     try:
-        return read_json(path.read_bytes())
+        return path.read_bytes()
     except OSError as error:
         raise StoredRunError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except (ValueError, RecursionError) as error:
-        raise StoredRunError(f"{path}: is no complete JSON: {error}") from None
 
 
-def _read(path: Path, kind: type[RunRecord]) -> RunRecord:
+def _head(path: Path) -> _Head:
+    """What a shard's run says of itself. Of its cases the names are enough, the plan has the rest."""
+    raw = _bytes(path)
     try:
-        return from_plain(kind, _plain(path))
+        return part_of_json(_Head, raw)
     except MalformedRecordError as error:
         raise StoredRunError(f"{path}: {error}; run the cases again") from error

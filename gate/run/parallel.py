@@ -9,10 +9,8 @@ import pickle
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import fields, is_dataclass
 from multiprocessing.connection import Connection
-from operator import attrgetter
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -95,14 +93,8 @@ def _work(work: Callable[[T], R], records: Sequence[T], answers: Connection) -> 
         os._exit(0)
 
 
-Slots: TypeAlias = tuple[Callable[[object], tuple[Any, ...]], tuple[Callable[..., None], ...]]
-"""How to take the values of a record, and how to put each of them into one."""
-_KNOWN: dict[type[Any], Slots | None] = {}
-
-
 class _Pickler(pickle.Pickler):
-    """Writes dataclasses with slots in half the time: what they bring along looks their fields up anew
-    for every record. The records that were worked on are on the other side already."""
+    """Writes answers; the records that were worked on are on the other side already."""
 
     def __init__(self, file: io.BytesIO, records: Sequence[object]) -> None:
         super().__init__(file, protocol=5)
@@ -111,25 +103,6 @@ class _Pickler(pickle.Pickler):
     def persistent_id(self, record: object) -> int | None:
         """See ``pickle``."""
         return self._places.get(id(record))
-
-    def reducer_override(self, record: object) -> Any:
-        """See ``pickle``."""
-        found = _slots(type(record))
-        return NotImplemented if found is None else (_rebuilt, (type(record), found[0](record)))
-
-
-def _slots(kind: type[Any]) -> Slots | None:
-    """Of a class; None where it is no dataclass with slots."""
-    if kind not in _KNOWN:
-        slotted = is_dataclass(kind) and "__slots__" in vars(kind)
-        names = [field.name for field in fields(kind)] if slotted else []
-        # attrgetter of one name gives no tuple
-        _KNOWN[kind] = (
-            (attrgetter(*names), tuple(vars(kind)[name].__set__ for name in names))
-            if len(names) > 1
-            else None
-        )
-    return _KNOWN[kind]
 
 
 class _Unpickler(pickle.Unpickler):
@@ -142,11 +115,3 @@ class _Unpickler(pickle.Unpickler):
     def persistent_load(self, place: Any) -> object:
         """See ``pickle``."""
         return self._records[place]
-
-
-def _rebuilt(kind: type[Any], values: tuple[Any, ...]) -> object:
-    found = _slots(kind)
-    record: object = object.__new__(kind)
-    for put, value in zip(found[1] if found is not None else (), values, strict=True):
-        put(record, value)
-    return record

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import heapq
 import os
 import re
@@ -9,16 +10,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gate.core.canonical import canonical_json, digest
 from gate.core.case import Case, NotApplicable, Plan
-from gate.core.convert import to_plain
+from gate.core.convert import to_json
 from gate.run.costs import Costs
 
 MOST_SHARDS = 256
 """As many jobs as GitHub makes of one matrix."""
 
 # A JSON string that is an absolute path, and no key; its last part is kept.
-_ABSOLUTE = re.compile(r'"(?:/|[A-Za-z]:\\\\)(?:[^"]*[/\\])?([^"/\\]*)"(?!:)')
+_ABSOLUTE = re.compile(rb'"(?:/|[A-Za-z]:\\\\)(?:[^"]*[/\\])?([^"/\\]*)"(?!:)')
 _SHARD = re.compile(r"(\d{1,9})/(\d{1,9})", re.ASCII)
 
 
@@ -101,21 +101,22 @@ def partition(cases: Sequence[Case], count: int, costs: Costs) -> list[list[str]
 
 def plan_digest(plan: Plan) -> str:
     """Identity of a plan on whichever machine it was made."""
-    return plain_digest((to_plain(case) for case in plan.cases), plan.not_applicable)
+    return written_digest(map(to_json, plan.cases), plan.not_applicable)
 
 
-def plain_digest(
-    cases: Iterable[Mapping[str, Any]], not_applicable: Sequence[NotApplicable]
-) -> str:
-    """:func:`plan_digest` of a plan whose cases are plain already."""
-    others = sorted((other.id, other.reason) for other in not_applicable)
-    return digest([[fingerprint(case) for case in cases], others])
+def written_digest(cases: Iterable[bytes], not_applicable: Iterable[NotApplicable]) -> str:
+    """:func:`plan_digest` of a plan whose cases are written already, as ``to_json`` writes them."""
+    whole = hashlib.sha256()
+    for case in cases:
+        whole.update(fingerprint(case) + b"\n")
+    whole.update(to_json(sorted((other.id, other.reason) for other in not_applicable)))
+    return whole.hexdigest()
 
 
-def fingerprint(case: Mapping[str, Any]) -> str:
-    """A plain case as canonical text that does not tell where its files lie."""
+def fingerprint(case: bytes) -> bytes:
+    """A written case without where its files lie."""
     # As :func:`portable` does, on the text: a plan may have ten thousand cases.
-    return _ABSOLUTE.sub(r'"\1"', canonical_json(case))
+    return _ABSOLUTE.sub(rb'"\1"', case)
 
 
 def portable(value: Any) -> Any:

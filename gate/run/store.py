@@ -14,20 +14,18 @@ from __future__ import annotations
 
 import secrets
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 from gate import __version__
-from gate.core.canonical import canonical_json
 from gate.core.case import Case, NotApplicable
-from gate.core.convert import MalformedRecordError, to_plain
+from gate.core.convert import MalformedRecordError, to_json
 from gate.core.observation import RunFailure
 from gate.core.result import CaseResult
-from gate.run.job import read_record, write_record, write_text
+from gate.run.job import read_record, write_record, write_whole
 from gate.run.locks import FileLock
 from gate.run.settings import InfrastructureError
 from gate.run.shards import Part, PlanRecord, ShardRecord
@@ -122,11 +120,11 @@ class RunStore:
         *,
         not_applicable: Sequence[NotApplicable] = (),
         part: Part | None = None,
-        plain: Sequence[Mapping[str, Any]] | None = None,
+        written: Sequence[bytes] | None = None,
     ) -> None:
         """Raises InfrastructureError where the folder cannot be written.
 
-        ``plain`` is what ``to_plain`` makes of the cases, for who has read it.
+        ``written`` is what ``to_json`` makes of each case, for who has read it.
         """
         self.directory = directory
         self._lock = FileLock(directory / "run.lock")
@@ -137,7 +135,7 @@ class RunStore:
             record = RunRecord(
                 gate_version=__version__,
                 started=datetime.now(UTC).isoformat(timespec="seconds"),
-                cases=tuple(cases) if plain is None else (),
+                cases=tuple(cases) if written is None else (),
                 not_applicable=tuple(not_applicable),
                 shard=part.record if part is not None else None,
             )
@@ -145,10 +143,12 @@ class RunStore:
             if part is not None:
                 whole = PlanRecord(cases=part.whole.cases, not_applicable=part.whole.not_applicable)
                 write_record(directory / PLAN_FILE, whole)
-            document = to_plain(record)
-            if plain is not None:
-                document["cases"] = plain
-            write_text(directory / RUN_FILE, canonical_json(document))
+            content = to_json(record)
+            if written is not None:
+                content = content.replace(
+                    b'"cases":[]', b'"cases":[' + b",".join(written) + b"]", 1
+                )
+            write_whole(directory / RUN_FILE, content)
         except OSError as error:
             raise _unwritable(directory, error) from error
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -13,9 +13,15 @@ from gate.core.convert import (
     MalformedRecordError,
     _converter,
     _taken_over,
+    from_json,
     from_plain,
+    items_of_json,
+    pack,
+    part_of_json,
     read_json,
+    to_json,
     to_plain,
+    unpack,
 )
 from gate.core.layer import QParams
 from gate.core.observation import Observation
@@ -101,3 +107,67 @@ def test_json_beyond_the_standard_is_read_alike_too(raw: bytes) -> None:
 def test_broken_json_raises_what_callers_expect(raw: bytes) -> None:
     with pytest.raises((ValueError, RecursionError)):
         read_json(raw)
+
+
+SEEN = observation("spec/q@ort-cpu")
+
+
+@pytest.mark.parametrize(
+    "record", [PARAMS, SEEN, replace(SEEN, case_id="caf\u00e9 \U0001f600\n\x7f")]
+)
+def test_a_record_survives_the_way_through_a_file(record: object) -> None:
+    raw = to_json(record)
+    assert json.loads(raw) == to_plain(record)
+    back = from_json(type(record), raw)
+    assert to_json(back) == raw
+    assert back == record or record is PARAMS  # NaN is not itself
+
+
+def test_other_ways_to_write_a_record_are_read_too() -> None:
+    plain = to_plain(SEEN)
+    backwards = dict(reversed(plain.items()))
+    for raw in (json.dumps(plain, indent=1), json.dumps(backwards), canonical_json(plain)):
+        assert from_json(Observation, raw.encode()) == SEEN
+    twice = to_json(SEEN).replace(b'{"artifacts"', b'{"case_id":"x","artifacts"', 1)
+    assert from_json(Observation, twice) == from_plain(Observation, json.loads(twice))
+
+
+@pytest.mark.parametrize(
+    ("raw", "said"),
+    [
+        (b"", "no complete JSON"),
+        (to_json(SEEN)[:-1], "no complete JSON"),
+        (b"\xff", "no complete JSON"),
+        (b"[" * 100_000, "nested too deeply|no complete JSON"),
+        (b"{}", "axis|required"),
+        (to_json({**PLAIN, "colour": "red"}), "colour"),
+        (to_json({**PLAIN, "axis": "0"}), "axis"),
+    ],
+)
+def test_what_is_no_record_is_refused(raw: bytes, said: str) -> None:
+    with pytest.raises(MalformedRecordError, match=said):
+        from_json(QParams, raw)
+
+
+def test_a_part_of_a_document_is_read_for_itself() -> None:
+    @dataclass(frozen=True)
+    class Part:
+        dtype: str
+        axis: int
+
+    assert part_of_json(Part, to_json(PARAMS)) == Part(dtype="int8", axis=0)
+    for wrong in (b"{", to_json({**PLAIN, "axis": "0"}), to_json({"axis": 0}), b"\xff"):
+        with pytest.raises(MalformedRecordError):
+            part_of_json(Part, wrong)
+
+
+def test_items_are_as_they_would_be_written_alone() -> None:
+    document = {"cases": [{"b": 1e-5, "a": "\u00e9"}, to_plain(PARAMS)], "other": 1}
+    expected = [to_json(item) for item in document["cases"]]
+    assert items_of_json(json.dumps(document, indent=2).encode(), "cases") == expected
+    assert items_of_json(to_json(document), "cases") == expected
+
+
+def test_a_packed_record_comes_out_as_it_went_in() -> None:
+    assert repr(unpack(QParams, pack(PARAMS))) == repr(PARAMS)
+    assert unpack(Observation, pack(SEEN)) == SEEN

@@ -14,14 +14,14 @@ import pytest
 
 from gate.cli.main import main
 from gate.core.case import NotApplicable, Plan
-from gate.core.convert import to_plain
+from gate.core.convert import to_json, to_plain
 from gate.core.layer import ErrorSums
 from gate.core.observation import Observation, RunFailure
 from gate.core.result import CaseResult
 from gate.core.status import ExitCode
 from gate.run import parallel
 from gate.run.costs import Costs, read_costs
-from gate.run.shards import Part, Shard, part_of
+from gate.run.shards import Part, Shard, part_of, written_digest
 from gate.run.store import PLAN_FILE, RUN_FILE, RunStore, read_run, result_path
 from tests.unit.report.records import case, observation
 
@@ -284,12 +284,11 @@ def test_shards_of_machines_whose_files_lie_elsewhere_are_merged(
             one["model"]["options"]["weights"] = "/here/w.bin"
         file.write_text(json.dumps(document))
     plan = json.loads((runs[0] / PLAN_FILE).read_text())
-    from gate.run.shards import plain_digest
-
     others = PLAN.not_applicable
+    written = [to_json(one) for one in plan["cases"]]
     for run in runs:
         document = json.loads((run / RUN_FILE).read_text())
-        document["shard"]["plan_digest"] = plain_digest(plan["cases"], others)
+        document["shard"]["plan_digest"] = written_digest(written, others)
         (run / RUN_FILE).write_text(json.dumps(document))
     assert merged(list(runs), tmp_path / "out") == ExitCode.INFRASTRUCTURE  # of the crashed ones
     document = json.loads((tmp_path / "out" / "report.json").read_text())
