@@ -90,8 +90,8 @@ def shifts_of(
         if one.tier is Tier.DEVICE and (other.value is None or one.metric in UNSTEADY):
             continue  # not timed, because the fault cannot change it; or no more than chance
         info = infos[one.tier, one.metric]
-        if not has_scale(info):
-            continue
+        if not has_scale(info) or info.subject == "class":
+            continue  # of a class there are so few samples that one of them decides
         shift = Shift(
             info=info,
             subject=one.subject,

@@ -7,17 +7,15 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-import numpy as np
-
 from gate.core.observation import Observation, ResourcesObserved, TaskObserved, TimingObserved
 from gate.core.status import Tier
 from gate.core.task import CLASSIFICATION, CUSTOM, DROP, CustomScores
 from gate.core.verdict import Measurement
-from gate.judge.numerical import missing_samples
+from gate.judge.classes import TOO_FEW, task_fault, worst_class
 from gate.judge.rounds import Against, Ratio, launched, ratio, timing_fault
 from gate.judge.tasks import TaskValues, custom_values, task_values
 from gate.metrics import timing
-from gate.metrics.catalogue import BY_NAME, CATALOGUE, MetricInfo
+from gate.metrics.catalogue import BY_NAME, CATALOGUE
 from gate.metrics.intervals import DropInterval
 from gate.metrics.paired import PairedCounts, counts, interval
 from gate.metrics.task_catalogue import drop_unit
@@ -26,11 +24,12 @@ TIME_METRICS = frozenset(
     {"latency_p50", "latency_p90", "latency_p99", "throughput", "load_time", "load_cpu"}
 )
 """Absolute times: they depend on the machine and on what else it does."""
-_CLASSES = 10**6
-"""More than any classifier has: a label beyond is damage."""
-CLASS_SAMPLES = 10
-"""With fewer samples of a class, one flip is ten points and says nothing."""
-_METRICS = tuple(info for info in CATALOGUE if info.tier is Tier.DEVICE)
+_METRICS = tuple(
+    (info, bool(info.tasks) and not info.tasks & CLASSIFICATION)
+    for info in CATALOGUE
+    if info.tier is Tier.DEVICE and info.subject == "case"
+)
+"""With each, whether it comes of the facts of a task that is no classification."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +71,11 @@ def device(observation: Observation) -> DeviceMeasured:
     measurements: list[Measurement] = []
     reference: dict[str, float] = {}
     paired: dict[str, PairedCounts] = {}
-    for info in _METRICS:
-        if task.why_none and _scored(info):
+    for info, is_scored in _METRICS:
+        if is_scored and task.why_none:
             measurements.append(_unscored(info.name, task.why_none))
             continue
-        pair, why = _of_task(task, info.name) if _scored(info) else _find(groups, info.name)
+        pair, why = _of_task(task, info.name) if is_scored else _find(groups, info.name)
         measurements.append(
             Measurement(
                 tier=info.tier,
@@ -103,11 +102,6 @@ def device(observation: Observation) -> DeviceMeasured:
     return DeviceMeasured(
         measurements=tuple(measurements), reference=reference, paired=paired, drops=drops
     )
-
-
-def _scored(info: MetricInfo) -> bool:
-    """Whether a metric comes of the facts of a task that is no classification."""
-    return bool(info.tasks) and not info.tasks & CLASSIFICATION
 
 
 @lru_cache(maxsize=1024)
@@ -163,7 +157,7 @@ def _find(groups: tuple[_Values, _Values, _Values], metric: str) -> tuple[_Pair,
         why = "new flips are counted from a baseline, and there is none"
         return _Pair(None), task if isinstance(task, str) else why
     if metric == "worst_class_drop":
-        group, why = task, f"no class has {CLASS_SAMPLES} samples, or the result is an old one"
+        group, why = task, TOO_FEW
     elif metric in {"top1", "top1_drop", "top5", "top5_drop"}:
         group, why = task, "there are fewer than six classes"
     elif metric == "activation_memory":
@@ -180,39 +174,19 @@ def _find(groups: tuple[_Values, _Values, _Values], metric: str) -> tuple[_Pair,
 
 
 def _task(task: TaskObserved | None, observation: Observation) -> _Values:
-    if task is None:
-        return "the evaluation data has no labels, or the task was not observed"
-    missing = missing_samples(observation)
-    if missing:
-        return missing
+    fault = task_fault(observation)
+    if task is None or fault:
+        return fault
     n = observation.samples_planned
-    given = (task.reference_top1, task.candidate_top1, task.reference_top5, task.candidate_top5)
-    for characters in given:
-        if characters is not None and (len(characters) != n or set(characters) - {"0", "1"}):
-            return f"{len(characters)} of {n} samples have a result that is 0 or 1"
     values = dict(_accuracy("top1", task.reference_top1, task.candidate_top1, n))
     values.update(_accuracy("top5", task.reference_top5, task.candidate_top5, n))
-    values["worst_class_drop"] = _worst_class(task)
+    worst = worst_class(observation)
+    values["worst_class_drop"] = (
+        _Pair(worst.drop, detail=f"class {worst.label}, {worst.samples} samples")
+        if worst is not None
+        else _Pair(None)
+    )
     return values
-
-
-def _worst_class(task: TaskObserved) -> _Pair:
-    """Largest fall of a class in percentage points, over the classes that are seen often enough."""
-    labels = np.asarray(task.labels, dtype=np.int64)
-    if labels.size != len(task.reference_top1) or not 0 <= labels.min() <= labels.max() < _CLASSES:
-        return _Pair(None)
-    change = [
-        int(before) - int(after)
-        for before, after in zip(task.reference_top1, task.candidate_top1, strict=True)
-    ]
-    falls = np.bincount(labels, weights=change)
-    sizes = np.bincount(labels)
-    seen = np.flatnonzero(sizes >= CLASS_SAMPLES)
-    if not seen.size:
-        return _Pair(None)
-    drops = 100.0 * falls[seen] / sizes[seen]
-    worst = int(drops.argmax())
-    return _Pair(float(drops[worst]), detail=f"class {seen[worst]}, {sizes[seen[worst]]} samples")
 
 
 def _accuracy(

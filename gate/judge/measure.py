@@ -3,27 +3,69 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TypeAlias
 
 from gate.core.observation import Observation
 from gate.core.status import Tier
 from gate.core.verdict import Measurement
+from gate.judge.classes import CLASS_METRICS, by_class
 from gate.judge.device import device
-from gate.judge.layers import computing, execution_order, layers
+from gate.judge.layers import ERROR_METRICS, Ordered, built, computing, errors, ordered
 from gate.judge.numerical import numerical
 from gate.judge.wording import names
 from gate.metrics.intervals import DropInterval
 from gate.metrics.paired import PairedCounts
+
+Key: TypeAlias = tuple[Tier, str]
+"""Tier and metric."""
+
+
+class Groups(Mapping[Key, tuple[Measurement, ...]]):
+    """Measurements by metric. Those of every layer and of every class are most of them, and few of them
+    are asked for: each metric of these is computed when it is."""
+
+    def __init__(
+        self,
+        ready: Mapping[Key, tuple[Measurement, ...]],
+        later: Mapping[Key, Callable[[], Iterable[Measurement]]] | None = None,
+    ) -> None:
+        self._ready = dict(ready)
+        self._later = later or {}
+
+    def __getitem__(self, key: Key) -> tuple[Measurement, ...]:
+        if key not in self._ready and key in self._later:
+            self._ready[key] = tuple(map(_finite, self._later[key]()))
+        return self._ready[key]
+
+    def __iter__(self) -> Iterator[Key]:
+        # The order is that of a baseline's lines.
+        keys = (
+            key
+            for tier in Tier
+            for keys in (self._ready, self._later)
+            for key in keys
+            if key[0] is tier
+        )
+        return iter(dict.fromkeys(keys))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def but(self, changed: Mapping[Key, tuple[Measurement, ...]]) -> Groups:
+        """The same with other measurements of some metrics."""
+        return Groups({**self._ready, **changed}, self._later)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
     """All measurements of one observation."""
 
-    values: Mapping[tuple[Tier, str], tuple[Measurement, ...]]
-    """(tier, metric) -> its subjects: outputs in the model's order, layers in order of execution."""
-    reference: Mapping[tuple[Tier, str], float]
+    values: Groups
+    """Metric -> its subjects: outputs in the model's order, layers in order of execution."""
+    reference: Mapping[Key, float]
     """The reference's own value of the metrics that have one."""
     layer_order: tuple[str, ...]
     """Names of the layers in order of execution."""
@@ -48,24 +90,29 @@ def measure(observation: Observation, *, with_layers: bool = True) -> Measured:
     A value is finite or None with its reason: NaN and infinities never leave here.
     """
     found: list[Measurement] = list(numerical(observation))
-    order: tuple[str, ...] = ()
+    layers: Ordered | None = None
+    later: dict[Key, Callable[[], Iterable[Measurement]]] = {
+        (Tier.DEVICE, metric): partial(by_class, observation, metric) for metric in CLASS_METRICS
+    }
     if with_layers and observation.layers is not None:
-        order = execution_order(observation.layers)
-        found += _with_names(layers(observation.layers), observation)
+        layers = ordered(observation.layers)
+        found += _with_names(built(layers), observation)
+        for metric in ERROR_METRICS:
+            later[Tier.LAYERS, metric] = partial(errors, layers, metric)
     on_device = device(observation)
     found += on_device.measurements
-    groups: dict[tuple[Tier, str], list[Measurement]] = {}
+    groups: dict[Key, list[Measurement]] = {}
     for measurement in found:
         key = (measurement.tier, measurement.metric)
         groups.setdefault(key, []).append(_finite(measurement))
     return Measured(
-        values={key: tuple(group) for key, group in groups.items()},
+        values=Groups({key: tuple(group) for key, group in groups.items()}, later),
         reference={
             (Tier.DEVICE, name): value
             for name, value in on_device.reference.items()
             if math.isfinite(value)
         },
-        layer_order=order,
+        layer_order=layers.names if layers is not None else (),
         paired=on_device.paired,
         drops=on_device.drops,
     )

@@ -27,7 +27,7 @@ class MetricInfo:
     ``nat``, ``bool`` or the empty string for a pure number."""
     direction: Direction
     subject: str
-    """``output``, ``layer`` or ``case``."""
+    """``output``, ``layer``, ``class`` (with at least 10 samples; its label is the name) or ``case``."""
     formula: str
     source: str = ""
     has_reference: bool = False

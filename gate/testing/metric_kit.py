@@ -57,7 +57,7 @@ class ElementwiseMetricKit:
         """A spec can name it, and it has a unit, a direction and a formula."""
         info = BY_NAME[self.tier, self.name]
         assert info.formula
-        assert info.subject in {"output", "layer", "case"}
+        assert info.subject in {"output", "layer", "class", "case"}
         assert info.unit in {"", "%", "pp", "dB", "nat", "bool"}
 
     def test_no_error_is_the_best_value(self, x: Array) -> None:

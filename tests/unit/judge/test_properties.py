@@ -17,7 +17,7 @@ from gate.core.tolerance import Anchor, Op
 from gate.core.verdict import Measurement
 from gate.judge.comparison import compare
 from gate.judge.judge import judge
-from gate.judge.measure import Measured, measure
+from gate.judge.measure import Groups, Measured, measure
 from gate.judge.tolerances import judge_tolerance
 from gate.metrics.catalogue import CATALOGUE, Direction
 from tests.unit.judge import builders as build
@@ -29,13 +29,13 @@ RANK = {Status.PASS: 0, Status.SKIPPED: 1, Status.INCONCLUSIVE: 1, Status.FAIL: 
 
 
 def outcome(info, op: Op, anchor: Anchor, bound: float, value: float, **changes) -> Status:
-    subject = {"output": "output", "layer": "conv1", "case": "case"}[info.subject]
+    subject = {"output": "output", "layer": "conv1", "class": "3", "case": "case"}[info.subject]
     tolerance = build.tolerance(info.tier, info.name, op, bound, anchor=anchor, **changes)
     measurement = Measurement(
         tier=info.tier, metric=info.name, subject=subject, value=value, unit=info.unit
     )
     measured = Measured(
-        values={(info.tier, info.name): (measurement,)},
+        values=Groups({(info.tier, info.name): (measurement,)}),
         reference={(info.tier, info.name): 2.0},
         layer_order=(),
     )

@@ -256,8 +256,50 @@ def test_the_class_that_falls_most_is_found_among_those_seen_often_enough():
     assert (value.value, value.detail) == (pytest.approx(30.0), "class 1, 10 samples")
 
 
-def test_older_results_have_no_classes():
-    (value,) = measure(build.observation()).of(D, "worst_class_drop")
+def test_each_class_that_is_seen_often_enough_has_its_accuracy():
+    labels = [0] * 20 + [7] * 10 + [2] * 5
+    before = [1] * 19 + [0] + [1] * 8 + [0, 0] + [1] * 5
+    after = [1] * 20 + [1] * 5 + [0] * 5 + [0] * 5
+    measured = measure(classified(labels, before, after))
+    found = [
+        [(m.subject, m.value, m.unit, m.detail) for m in measured.of(D, metric)]
+        for metric in ("class_top1", "class_top1_drop")
+    ]
+    assert found == [
+        [("0", 100.0, "%", "20 samples of the class"), ("7", 50.0, "%", "10 samples of the class")],
+        [
+            ("0", -5.0, "pp", "20 samples of the class"),
+            ("7", 30.0, "pp", "10 samples of the class"),
+        ],
+    ]
+    # A whole made of its parts: weighted by their samples they give the accuracy of all.
+    samples, rest = {"0": 20, "7": 10}, 0
+    right = sum(value * samples[label] / 100 for label, value, *_ in found[0]) + rest
+    (top1,) = measured.of(D, "top1")
+    assert top1.value == pytest.approx(100 * right / 35)
+
+
+def test_a_class_is_bounded_by_its_label():
+    labels = [0] * 20 + [7] * 10
+    seen = classified(labels, [1] * 30, [1] * 20 + [0] * 3 + [1] * 7)
+    bound = build.tolerance(D, "class_top1_drop", Op.LT, 10.0)
+    for subjects, outcomes in (
+        (None, [("0", "PASS"), ("7", "FAIL")]),
+        ("0", [("0", "PASS")]),
+        ("7", [("7", "FAIL")]),
+        ("3", [("3", "FAIL")]),
+    ):
+        case = build.case(replace(bound, subjects=subjects), baseline_policy="ignore")
+        checks = judge(case, seen, BaselineMissing(path="x")).checks
+        found = [(c.subject, c.status.value) for c in checks if c.rule == "class_top1_drop"]
+        assert found == outcomes
+    message = next(c.message for c in checks if c.rule == "class_top1_drop")
+    assert "'3' names no subject" in message
+
+
+@pytest.mark.parametrize("metric", ["worst_class_drop", "class_top1", "class_top1_drop"])
+def test_older_results_have_no_classes(metric):
+    (value,) = measure(build.observation()).of(D, metric)
     assert value.value is None
     assert "an old one" in value.why_none
 

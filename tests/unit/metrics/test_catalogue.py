@@ -13,7 +13,7 @@ def test_names_are_unique_in_their_tier():
 def test_every_line_is_complete():
     for info in CATALOGUE:
         assert info.unit in UNITS, info
-        assert info.subject in {"output", "layer", "case"}, info
+        assert info.subject in {"output", "layer", "class", "case"}, info
         assert info.formula, info
 
 
