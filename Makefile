@@ -44,6 +44,7 @@ lint: $(VENV)/.installed-dev ## style, types, import rules, specs, schema and wo
 	$(BIN)/zizmor --offline --quiet --no-progress .github
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-actions .github/actions/*/action.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
 	@$(BIN)/gate schema --write | tee /dev/stderr | grep -q 'up to date$$' \
 	  || { echo 'the published schema was out of date and is renewed now: commit it' >&2; exit 1; }
 
