@@ -48,6 +48,33 @@ def static_without_stubs(
     return ao.convert(prepared, inplace=False)
 
 
+class Stubbed(nn.Module):
+    """QuantStub, the convolution, DeQuantStub."""
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        super().__init__()
+        self.quant, self.conv, self.dequant = ao.QuantStub(), conv, ao.DeQuantStub()
+
+    def forward(self, image: Tensor) -> Tensor:
+        """As printed."""
+        return self.dequant(self.conv(self.quant(image)))
+
+
+def static_with_stubs(
+    model: nn.Module,
+    calibration: Any,  # noqa: ARG001 - noise is printed
+    options: Mapping[str, Any],  # noqa: ARG001 - none are printed
+    target: TargetSpec,  # noqa: ARG001 - as above
+) -> nn.Module:
+    """Stubs around one convolution, the qconfig of fbgemm, ten batches of noise to calibrate with."""
+    stubbed = Stubbed(model.conv).eval()
+    stubbed.qconfig = ao.get_default_qconfig("fbgemm")
+    prepared = ao.prepare(stubbed)
+    for _ in range(10):
+        prepared(torch.randn(1, 3, 224, 224))
+    return ao.convert(prepared)
+
+
 def dynamic_qconfig(
     model: nn.Module,
     calibration: Any,  # noqa: ARG001 - none is printed
