@@ -15,6 +15,9 @@ from gate.metrics.catalogue import BY_NAME, Direction
 
 _FLOOR = 0.05
 _FLOOR_RELATIVE = 1e-3
+_FLOOR_COSINE = 1e-2
+_FLOOR_ROUNDING = 1e-7
+"""Of a cosine in single precision."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,12 +35,18 @@ class ValueChange:
 
     @property
     def loosens(self) -> bool:
-        """Whether it is worse by more than the last digits: 0.05 dB or pp, else 0.1 %."""
+        """Whether it is worse by more than the last digits: 0.05 dB, pp or points of a share, else
+        0.1 %; of a cosine, 1 % of what it lacks of 1, which is as much as 0.05 dB."""
         if self.better is not False or self.noisy or self.old is None or self.new is None:
             return False
-        apart = abs(self.new - self.old)
-        floor = _FLOOR if self.unit in {"dB", "pp"} else _FLOOR_RELATIVE * abs(self.old)
-        return apart > floor
+        share = self.unit == "%" and self.new < self.old  # worse, and so the higher the better
+        if self.metric == "cosine":
+            floor = max(_FLOOR_COSINE * (1.0 - self.old), _FLOOR_ROUNDING)
+        elif self.unit in {"dB", "pp"} or share:
+            floor = _FLOOR
+        else:
+            floor = _FLOOR_RELATIVE * abs(self.old)
+        return abs(self.new - self.old) > floor
 
     @property
     def noisy(self) -> bool:

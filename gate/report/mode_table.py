@@ -13,8 +13,9 @@ from statistics import median
 
 from gate.core.result import CaseResult
 from gate.core.status import Tier
+from gate.core.task import CUSTOM, DROP
 from gate.core.verdict import Verdict
-from gate.judge.measure import Measured, measure
+from gate.judge.measure import Key, Measured, measure
 from gate.metrics.catalogue import BY_NAME
 from gate.report.format import quantity
 from gate.report.grid import grid
@@ -33,6 +34,19 @@ ACCURACY: tuple[tuple[str, str], ...] = (
     ("mae", "mae_rise"),
 )
 """The metric that a task is known by, and what the candidate loses in it."""
+
+_ASKED = {
+    "top5": "top5",
+    "map": "map",
+    "pixel_accuracy": "pixel accuracy",
+    "cer": "cer",
+    "rmse": "rmse",
+    "throughput": "throughput",
+    "weight_bits": "bits a weight",
+    "packed_size": "packed",
+    "activation_memory": "activations",
+}
+"""Metric -> header of what is shown where a spec bounds it; its own metrics are too."""
 
 _HEADERS = ("mode", "accuracy", "drop", "latency", "speed-up", "size", "ratio", "memory", "result")
 
@@ -57,6 +71,8 @@ class ModeTable:
     spec: str
     model: str
     """What ran: the model, and which of the two where there is a stand-in."""
+    asked: tuple[str, ...]
+    """Further headers: what the spec bounds beside the usual."""
     rows: tuple[Row, ...]
 
 
@@ -79,12 +95,12 @@ def render(
         body = [
             [
                 f"{row.mode} @ {row.target}",
-                *_cells(row),
+                *_cells(row, table),
                 style.paint(row.result, row.result.replace(" ", "_")),
             ]
             for row in table.rows
         ]
-        text = grid(_headers(table), body, right=range(1, len(_HEADERS) - 1))
+        text = grid(_headers(table), body, right=range(1, len(_headers(table)) - 1))
         blocks.append(f"{one_line(table.spec)}: {one_line(table.model)}\n{text}")
     return "\n\n".join(blocks)
 
@@ -98,7 +114,7 @@ def markdown(verdicts: Sequence[Verdict], results: Sequence[CaseResult]) -> str:
         lines.append(f"| {' | '.join(headers)} |")
         lines.append(f"|---|{'--:|' * (len(headers) - 2)}---|")
         for row in table.rows:
-            cells = [markdown_cell(f"{row.mode} @ {row.target}"), *_cells(row), row.result]
+            cells = [markdown_cell(f"{row.mode} @ {row.target}"), *_cells(row, table), row.result]
             lines.append(f"| {' | '.join(cells)} |")
         lines.append("")
     return "\n".join(lines).rstrip("\n") + "\n"
@@ -107,11 +123,11 @@ def markdown(verdicts: Sequence[Verdict], results: Sequence[CaseResult]) -> str:
 def _headers(table: ModeTable) -> list[str]:
     """With the name of the accuracy that the task has."""
     metric = next((row.accuracy for row in table.rows if row.accuracy), None)
-    return [_HEADERS[0], metric or _HEADERS[1], *_HEADERS[2:]]
+    return [_HEADERS[0], metric or _HEADERS[1], *_HEADERS[2:-1], *table.asked, _HEADERS[-1]]
 
 
-def _cells(row: Row) -> list[str]:
-    wanted = _HEADERS[1:-1]
+def _cells(row: Row, table: ModeTable) -> list[str]:
+    wanted = (*_HEADERS[1:-1], *table.asked)
     return [quantity(*row.values[name]) if name in row.values else "-" for name in wanted]
 
 
@@ -123,22 +139,29 @@ def _table(spec: str, results: Sequence[CaseResult], words: Mapping[str, str]) -
     by_target: dict[str, list[CaseResult]] = {}
     for result in results:
         by_target.setdefault(result.case.target.name, []).append(result)
+    asked = _asked(results)
     rows: list[Row] = []
     for found in by_target.values():
-        seen = [
-            (r, measure(r.observation, with_layers=False) if r.observation is not None else None)
-            for r in found
-        ]
-        rows += _reference([m for _, m in seen if m is not None], found)
+        seen = [(r, measure(r.observation) if r.observation is not None else None) for r in found]
+        rows += _reference([m for _, m in seen if m is not None], found, asked)
         rows += [
-            replace(_candidate(result, measured), result=words.get(result.case.id, ""))
+            replace(_candidate(result, measured, asked), result=words.get(result.case.id, ""))
             for result, measured in seen
         ]
-    return ModeTable(spec=spec, model=model, rows=tuple(rows))
+    shown = [header for header in asked.values() if any(header in row.values for row in rows)]
+    return ModeTable(spec=spec, model=model, asked=tuple(shown), rows=tuple(rows))
 
 
-def _value(measured: Measured, metric: str) -> tuple[float, str] | None:
-    found = next(iter(measured.of(Tier.DEVICE, metric)), None)
+def _asked(results: Sequence[CaseResult]) -> dict[Key, str]:
+    """Metric -> header of what a spec bounds beside what every table shows."""
+    bounded = {(t.tier, t.metric) for result in results for t in result.case.tolerances}
+    own = sorted(key for key in bounded if key[1].startswith(CUSTOM) and not key[1].endswith(DROP))
+    known = (key for name in _ASKED for key in bounded if key[1] == name)
+    return {key: _ASKED.get(key[1], key[1].removeprefix(CUSTOM)) for key in (*known, *own)}
+
+
+def _value(measured: Measured, metric: str, tier: Tier = Tier.DEVICE) -> tuple[float, str] | None:
+    found = next(iter(measured.of(tier, metric)), None)
     return None if found is None or found.value is None else (found.value, found.unit)
 
 
@@ -147,8 +170,8 @@ def _metric(measured: Measured) -> tuple[str, str] | None:
     return next((pair for pair in ACCURACY if _value(measured, pair[0]) is not None), None)
 
 
-def _candidate(result: CaseResult, measured: Measured | None) -> Row:
-    row = Row(mode=result.case.quantization.name, target=result.case.target.name)
+def _candidate(result: CaseResult, measured: Measured | None, asked: Mapping[Key, str]) -> Row:
+    row = Row(mode=_mode(result), target=result.case.target.name)
     if measured is None:
         return row
     pairs = (
@@ -163,17 +186,33 @@ def _candidate(result: CaseResult, measured: Measured | None) -> Row:
     for name, metric in zip(("accuracy", "drop"), task or (), strict=False):
         if (value := _value(measured, metric)) is not None:
             values[name] = value
+    for (tier, metric), header in asked.items():
+        if (value := _value(measured, metric, tier)) is not None:
+            values[header] = value
     return replace(row, values=values, accuracy=task[0] if task else None)
 
 
-def _reference(measured: Sequence[Measured], results: Sequence[CaseResult]) -> list[Row]:
+def _mode(result: CaseResult) -> str:
+    """The name in the spec, with what a ladder or a search came to."""
+    name = result.case.quantization.name
+    choice = result.observation.choice if result.observation is not None else None
+    if choice is None:
+        return name
+    kept = len(choice.taken.kept)
+    told = choice.taken.name if choice.how == "ladder" else f"{kept or 'none'} in float"
+    return f"{name} ({one_line(told)})"
+
+
+def _reference(
+    measured: Sequence[Measured], results: Sequence[CaseResult], asked: Mapping[Key, str]
+) -> list[Row]:
     """The floating-point model as this target runs it: its median over the cases, each of which has
     run it beside its candidate; no row where none has."""
     if not measured:
         return []
 
-    def known(metric: str) -> float | None:
-        values = [v for m in measured if (v := m.reference.get((Tier.DEVICE, metric))) is not None]
+    def known(metric: str, tier: Tier = Tier.DEVICE) -> float | None:
+        values = [v for m in measured if (v := m.reference.get((tier, metric))) is not None]
         return median(values) if values else None
 
     values: dict[str, tuple[float, str]] = {}
@@ -192,6 +231,9 @@ def _reference(measured: Sequence[Measured], results: Sequence[CaseResult]) -> l
     task = next((found for m in measured if (found := _metric(m)) is not None), None)
     if task is not None and (value := known(task[0])) is not None:
         values["accuracy"] = (value, BY_NAME[Tier.DEVICE, task[0]].unit)
+    for (tier, metric), header in asked.items():
+        if (value := known(metric, tier)) is not None:
+            values[header] = (value, next(m.unit for one in measured for m in one.of(tier, metric)))
     target = results[0].case.target.name
     return [
         Row(

@@ -15,7 +15,7 @@ from gate.core.baseline import BaselineFound
 from gate.core.observation import RunFailure
 from gate.core.result import CaseResult, Planted
 from gate.core.status import Status, Tier
-from gate.core.tolerance import Op
+from gate.core.tolerance import Mode, Op
 from gate.judge.judge import judge
 from gate.judge.measure import measure
 from tests.unit.judge import builders as build
@@ -132,6 +132,15 @@ def test_failing_cases_are_refused_unless_accepted(store: BaselineStore) -> None
     assert update.recordings == ()
     assert "device.top1_drop of case: 97.5 pp" in update.refused[0][1]
     assert prepared(store, observed, accept_failing=True).recordings
+
+
+def test_inconclusive_cases_are_refused_unless_accepted(store: BaselineStore) -> None:
+    bound = build.tolerance(Tier.DEVICE, "top1_drop", Op.LT, 1.0, mode=Mode.CERTIFY)
+    update = prepared(store, tolerances=(bound,))  # 40 samples cannot show it
+    assert update.recordings == ()
+    ((_, why),) = update.refused
+    assert "INCONCLUSIVE" in why
+    assert prepared(store, tolerances=(bound,), accept_failing=True).recordings
 
 
 def test_being_worse_than_the_old_baseline_is_no_refusal_it_is_what_the_diff_shows(

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from gate.core.choice import Choice, Tried
 from gate.core.result import CaseResult
 from gate.core.spec import StandIn
+from gate.core.status import Tier
+from gate.core.task import CustomScores
 from gate.core.verdict import Verdict
+from gate.judge.measure import measure
 from gate.report import mode_table
+from gate.report.format import quantity
+from tests.unit.judge import builders
 from tests.unit.report import records
 
 IDS = ("digits/static@ort", "digits/dynamic@ort", "digits/static@board")
@@ -91,3 +97,71 @@ def test_specs_have_tables_of_their_own_in_order() -> None:
     assert [table.spec for table in mode_table.tables([], results)] == ["b", "a"]
     text = mode_table.render([], results)
     assert text.index("b: b,") < text.index("dynamic @ ort") < text.index("a: a,")
+
+
+def test_what_a_spec_bounds_beside_the_usual_has_a_column_of_its_own() -> None:
+    def bounding(case_id: str, *metrics: tuple[Tier, str]) -> CaseResult:
+        one = result(case_id)
+        tolerances = tuple(
+            replace(one.case.tolerances[0], tier=tier, metric=metric) for tier, metric in metrics
+        )
+        assert one.observation is not None
+        seen = replace(one.observation, layers=builders.observation().layers)
+        return replace(one, case=replace(one.case, tolerances=tolerances), observation=seen)
+
+    throughput, bits = (Tier.DEVICE, "throughput"), (Tier.LAYERS, "weight_bits")
+    results = [bounding(IDS[0], throughput), bounding(IDS[1], bits), bounding(IDS[2])]
+    found = rows(mode_table.markdown([], results))
+    assert found[0][8:] == ["throughput", "bits a weight", "result"]
+    seen = measure(results[0].observation)
+    (candidate,) = seen.of(*throughput)
+    assert found[1][8] == quantity(seen.reference[throughput], "fps")
+    assert found[2][8] == found[3][8] == quantity(candidate.value, "fps")
+    (width,) = seen.of(*bits)
+    assert [row[9] for row in found[1:4]] == ["-", *2 * [quantity(width.value, "")]]
+    # Nobody measured it: no column of dashes.
+    alone = rows(mode_table.markdown([], [bounding(IDS[0], (Tier.DEVICE, "activation_memory"))]))
+    assert alone[0][8:] == ["result"]
+
+
+def test_a_metric_of_the_specs_own_is_shown() -> None:
+    one = result(IDS[0])
+    assert one.observation is not None
+    own = CustomScores(
+        name="edge_error",
+        unit="%",
+        direction="lower",
+        aggregate="mean",
+        reference=(1.0,) * 4,
+        candidate=(2.0,) * 4,
+    )
+    bound = replace(one.case.tolerances[0], tier=Tier.DEVICE, metric="custom.edge_error")
+    difference = replace(bound, metric="custom.edge_error_drop")
+    one = replace(
+        one,
+        case=replace(one.case, tolerances=(bound, difference)),
+        observation=replace(one.observation, custom=(own,)),
+    )
+    found = rows(mode_table.markdown([], [one]))
+    assert found[0][8:] == ["edge_error", "result"]
+    assert [row[8] for row in found[1:]] == ["1 %", "2 %"]
+
+
+def test_a_choice_says_what_it_came_to() -> None:
+    tried = Tried(name="torch-dynamic", holds=True)
+    choice = Choice(
+        how="ladder", method="torch-dynamic", options={}, chosen=0, tried=(tried,),
+        on="evaluation", samples=4, met=True,
+    )  # fmt: skip
+    for chosen, mode in (
+        (choice, "static (torch-dynamic)"),
+        (
+            replace(choice, how="search", tried=(replace(tried, kept=("a", "b")),)),
+            "static (2 in float)",
+        ),
+        (replace(choice, how="search"), "static (none in float)"),
+    ):
+        one = result(IDS[0])
+        assert one.observation is not None
+        one = replace(one, observation=replace(one.observation, choice=chosen))
+        assert rows(mode_table.markdown([], [one]))[2][0] == f"{mode} &#64; ort"

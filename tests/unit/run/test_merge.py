@@ -32,7 +32,7 @@ PLAN = Plan(
     ),
     not_applicable=(NotApplicable(id="spec0/x@torch", reason="no such format"),),
 )
-REPORTS = ("report.json", "junit.xml", "report.md", "report.sarif", "badge.json")
+REPORTS = ("report.json", "junit.xml", "report.md", "report.sarif", "badge.json", "report.html")
 
 
 def observed(index: int) -> Observation:
@@ -96,6 +96,7 @@ def merged(runs: list[Path] | list[str], out: Path, *more: str) -> int:
     options = ["--out", str(out / "run"), "--json-file", str(out / "report.json")]
     options += ["--junit", str(out / "junit.xml"), "--markdown", str(out / "report.md")]
     options += ["--sarif", str(out / "report.sarif"), "--badge", str(out / "badge.json")]
+    options += ["--html", str(out / "report.html")]
     return main(["merge", *map(str, runs), *options, *more])
 
 
