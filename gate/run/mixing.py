@@ -30,8 +30,9 @@ from gate.quantize.base import KeepingQuantizer, QuantizeError, Quantizer
 from gate.quantize.search import DEFAULT_SAMPLES, Budget, budget_of
 from gate.run.calibration import CalibrationStream
 from gate.run.fragment import layers_of, names_of, with_float
+from gate.run.front import Layer, Mixed, Point
 from gate.run.identity import entry_sources, gate_sources, installed_versions, told_of
-from gate.run.mixture import Layer, Mixed, MixtureSearch, Point, Result, Wanted
+from gate.run.mixture import MixtureSearch, Result, Wanted
 from gate.run.opened import sessions
 from gate.run.sensitivity import RefusedError
 from gate.run.trial import Bench, figures, made_candidate, observe_outputs, trial_case

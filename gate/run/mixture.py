@@ -4,7 +4,9 @@ Pure but for the clock: what a mixture gives is measured by the function that is
 
 Errors of the layers by themselves, seen in one pass, say in what order layers are worth their bytes;
 beginnings of that order are measured first, since they are the likely front, then single layers are
-added and left out. Only what was measured is ever chosen.
+added and left out. Weights are not all of a file: a small layer may take fewer bytes in float than
+with the nodes that quantize around it. So ``pareto`` ends with a walk along the front as measured.
+Only what was measured is ever chosen.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from gate.run.front import Layer, Mixed, Point, front, steps
 from gate.run.sensitivity import RefusedError
 
 GAIN_DB = 0.05
@@ -25,36 +28,6 @@ FLOOR_SHARE = 0.05
 """Of the mean extra bytes of a layer, below which all cost alike."""
 _PATIENCE = 8
 """Exchanges in vain after which no more are tried; half as many as there are layers, where more."""
-
-Mixed = tuple[str, ...]
-"""Layers in float, in order of execution."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Layer:
-    """What the one pass tells of a layer."""
-
-    noise: float | None
-    """Power of its own error relative to its output's; None where it could not be run alone."""
-    extra_bytes: int
-    """Bytes that its weights take more in float."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Point:
-    """One mixture, measured."""
-
-    kept: Mixed
-    size_bytes: int
-    sqnr_db: float
-    """Of the worst output."""
-    misses: str
-    """What of the demanded accuracy it does not hold; empty where it holds all."""
-
-    @property
-    def rank(self) -> tuple[float, int]:
-        """Better is larger: accuracy, then fewer bytes."""
-        return self.sqnr_db, -self.size_bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,15 +97,18 @@ class MixtureSearch:
             RefusedError: not even the uniform candidate can be measured.
         """
         uniform = self._first()
-        if not (self._wanted.demands_accuracy and not uniform.misses and self._fits(uniform)):
+        pareto = self._wanted.strategy == "pareto"
+        if pareto or not (self._wanted.demands_accuracy and self._good(uniform)):
             orders = self._orders(uniform)
-            if self._wanted.strategy == "pareto":
+            if pareto:
                 self._trace(uniform, orders)
             self._prefixes(orders)
             self._improve()
             self._thin()  # what it frees may be spent better
             self._exchange()
             self._thin()
+            if pareto:
+                self._walk()
         chosen = self._choose()
         return Result(
             points=tuple(self._points),
@@ -296,10 +272,35 @@ class MixtureSearch:
             if self._good(point) if self._wanted.demands_accuracy else loses <= GAIN_DB:
                 best = point
 
+    def _walk(self) -> None:
+        """Measure what is a layer more, a layer less or one for another from the chosen one, and what
+        is a layer more or less from the others of the front, until nothing new is on it."""
+        done: set[tuple[Mixed, bool]] = set()
+        while not self._late:
+            best = self._choose()
+            others = front(point for point in self._points if self._fits(point))
+            places = [(best, True), *((point, False) for point in others if point is not best)]
+            place = next((p for p in places if (p[0].kept, p[1]) not in done), None)
+            if place is None:
+                return
+            point, exchange = place
+            limit = self._wanted.limit_bytes
+            # Where even the best is over the limit, any with fewer bytes leads towards it.
+            most = None if limit is None else max(limit, best.size_bytes)
+            for kept in steps(
+                point, self._layers, self._known, limit_bytes=most, exchange=exchange
+            ):
+                self._at(kept)
+                if self._late or self._choose() is not best:
+                    break  # on from the better one
+            else:
+                done.add((point.kept, exchange))
+
     def _choose(self) -> Point:
         """The best of what was measured: see :class:`Wanted`; where nothing is good, the most
-        accurate that the bytes allow."""
-        fitting = [p for p in self._points if self._fits(p)] or self._points[:1]
+        accurate that the bytes allow, or else the smallest."""
+        smallest = min(self._points, key=lambda p: p.size_bytes)
+        fitting = [p for p in self._points if self._fits(p)] or [smallest]
         good = [p for p in fitting if not p.misses]
         if self._wanted.demands_accuracy and good:
             return min(good, key=lambda p: (p.size_bytes, -p.sqnr_db))

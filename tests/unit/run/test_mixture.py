@@ -1,19 +1,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import pytest
 
-from gate.run.mixture import (
-    GAIN_DB,
-    Layer,
-    Mixed,
-    MixtureSearch,
-    Point,
-    Result,
-    Wanted,
-)
+from gate.run.front import Layer, Mixed, Point, front, steps
+from gate.run.mixture import GAIN_DB, MixtureSearch, Result, Wanted
 from gate.run.sensitivity import RefusedError
 
 BYTES = 1000
@@ -29,6 +22,11 @@ NET = {
 }
 
 
+NOTHING: Mapping[str, int] = {}
+SAVES = {"stem": 40, "deep": 100, "thin": 10, "still": 50, "head": 30, "wide": 850}
+"""Bytes that a layer in float saves beside its weights, which nothing but a file tells."""
+
+
 class Clock:
     def __init__(self) -> None:
         self.now = 0.0
@@ -42,6 +40,11 @@ def sqnr_of(kept: Sequence[str]) -> float:
     return 10.0 * math.log10(1e4 / noise)
 
 
+def size_of(kept: Iterable[str], saves: Mapping[str, int] = NOTHING) -> int:
+    """Of the file: float weights, less the nodes that quantize around their layer."""
+    return BYTES + sum(NET[name][1] - saves.get(name, 0) for name in kept)
+
+
 def search(
     *,
     limit: int | None = None,
@@ -51,6 +54,7 @@ def search(
     strategy: str = "greedy",
     seen: dict[str, float] | None = None,
     refused: Callable[[Mixed], bool] = lambda _: False,
+    saves: Mapping[str, int] = NOTHING,
 ) -> tuple[Result, list[Mixed], list[str]]:
     """A search of an additive net; the second value is what was measured, in order."""
     clock = Clock()
@@ -65,7 +69,7 @@ def search(
         value = sqnr_of(kept)
         return Point(
             kept=kept,
-            size_bytes=BYTES + sum(NET[name][1] for name in kept),
+            size_bytes=size_of(kept, saves),
             sqnr_db=value,
             misses="" if sqnr is None or value >= sqnr else "sqnr",
         )
@@ -85,13 +89,15 @@ def search(
     return made.run(), tried, said
 
 
+SETS = [
+    frozenset(name for place, name in enumerate(NET) if mask >> place & 1)
+    for mask in range(2 ** len(NET))
+]
+
+
 def best_of_all(limit: int) -> tuple[frozenset[str], float]:
     """By exhaustion: the most accurate set within the bytes."""
-    sets = [
-        frozenset(name for place, name in enumerate(NET) if mask >> place & 1)
-        for mask in range(2 ** len(NET))
-    ]
-    fitting = [s for s in sets if BYTES + sum(NET[n][1] for n in s) <= limit]
+    fitting = [s for s in SETS if size_of(s) <= limit]
     best = max(fitting, key=lambda s: sqnr_of(list(s)))
     return best, sqnr_of(list(best))
 
@@ -184,3 +190,65 @@ def test_pareto_traces_the_front() -> None:
     """Every beginning of the order is looked at where it is wide enough, whatever it is good for."""
     found, _, _ = search(limit=2100, strategy="pareto")
     assert {point.size_bytes for point in found.points} >= {BYTES, 1060, 1070, 1090, 1130, 2030}
+
+
+@pytest.mark.parametrize("bound", [15.0, 25.4, 28.0, 30.0, 31.0, 36.0, 60.0])
+@pytest.mark.parametrize("limit", [None, 1000, 1100, 950])
+def test_pareto_finds_the_smallest_that_holds_where_float_may_save_bytes(
+    bound: float, limit: int | None
+) -> None:
+    """Among all mixtures, by exhaustion; uniform int8, 1000 bytes, is one of them."""
+    holding = [size_of(s, SAVES) for s in SETS if sqnr_of(list(s)) >= bound]
+    found, tried, _ = search(sqnr=bound, limit=limit, strategy="pareto", saves=SAVES)
+    assert found.met == (limit is None or min(holding) <= limit)
+    if found.met:
+        assert found.points[found.chosen].size_bytes == min(holding)
+    assert not found.out_of_time
+    assert len(tried) == len(set(tried))
+
+
+def test_pareto_goes_below_a_uniform_candidate_that_holds() -> None:
+    found, _, _ = search(sqnr=20.0, strategy="pareto", saves=SAVES)
+    assert set(found.points[found.chosen].kept) == {"stem", "deep", "still"}
+    assert found.points[found.chosen].size_bytes == 1000 - 30 - 40 - 20
+
+
+@pytest.mark.parametrize("limit", [960, 1000, 1030, 1100])
+def test_the_front_of_pareto_is_that_of_all_mixtures(limit: int) -> None:
+    """With a layer of 900 bytes that takes 50, for which its weights leave no room."""
+    found, tried, _ = search(limit=limit, strategy="pareto", saves=SAVES)
+    everything = [
+        Point(kept=tuple(s), size_bytes=size_of(s, SAVES), sqnr_db=sqnr_of(list(s)), misses="")
+        for s in SETS
+    ]
+    expected = [p for p in front(everything) if p.size_bytes <= limit]
+    found_front = [p for p in front(found.points) if p.size_bytes <= limit]
+    assert [(p.size_bytes, p.sqnr_db) for p in found_front] == [
+        (p.size_bytes, pytest.approx(p.sqnr_db)) for p in expected
+    ]
+    assert any("wide" in point.kept for point in found_front)
+    assert len(tried) < len(SETS)
+
+
+def test_time_ends_the_walk_with_the_smallest_that_was_seen() -> None:
+    found, tried, _ = search(sqnr=25.4, strategy="pareto", saves=SAVES, mixtures=9)
+    assert len(tried) == 9
+    assert found.out_of_time
+    holding = [p.size_bytes for p in found.points if not p.misses]
+    assert found.points[found.chosen].size_bytes == min(holding)
+
+
+def test_steps_go_by_measured_bytes_and_leave_out_what_they_put_over_the_limit() -> None:
+    layers = {name: Layer(noise=1.0, extra_bytes=10) for name in ("a", "b", "c")}
+
+    def point(*kept: str, size: int) -> Point:
+        return Point(kept=kept, size_bytes=size, sqnr_db=0.0, misses="")
+
+    points = [point(size=100), point("a", size=95), point("b", size=190)]
+    known: dict[frozenset[str], Point | None] = {frozenset(p.kept): p for p in points}
+    at = points[1]
+    every = steps(at, layers, known, limit_bytes=None, exchange=True)
+    assert every == [(), ("a", "c"), ("c",), ("a", "b"), ("b",)]
+    assert steps(at, layers, known, limit_bytes=120, exchange=False) == [(), ("a", "c")]
+    # c was never seen in float: what its weights take proves nothing.
+    assert ("a", "c") in steps(at, layers, known, limit_bytes=100, exchange=False)
