@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from gate.core.observation import RunFailure
 from gate.core.result import CaseResult
 from gate.core.status import Status, worst
 from gate.core.verdict import Verdict
@@ -89,13 +90,13 @@ def outcome_of(verdict: Verdict, rule: str | None, *, error_is_bad: bool = False
     """Good, bad, or nothing to go by."""
     if verdict.failure is not None:
         failure = verdict.failure
-        said = failure.message.splitlines()[0] if failure.message else ""
-        # An interruption or a lost machine says nothing about the step.
-        bad_error = error_is_bad and failure.kind in {"crash", "refused", "memory"}
-        return Tested(
-            outcome=Outcome.BAD if bad_error else Outcome.SKIP,
-            why=f"{failure.kind} in stage {failure.stage}: {said}",
+        # An interruption, a lost machine or a gate that could not start says nothing about the step.
+        bad_error = (
+            error_is_bad
+            and failure.kind in {"crash", "refused", "memory"}
+            and failure.stage != "start"
         )
+        return Tested(outcome=Outcome.BAD if bad_error else Outcome.SKIP, why=_told(failure))
     if verdict.skipped is not None:
         return Tested(outcome=Outcome.SKIP, why=verdict.skipped)
     if rule is None:
@@ -114,6 +115,14 @@ def outcome_of(verdict: Verdict, rule: str | None, *, error_is_bad: bool = False
     if status is Status.PASS:
         return Tested(outcome=Outcome.GOOD, why="passes")
     return Tested(outcome=Outcome.SKIP, why=f"{status}")
+
+
+def _told(failure: RunFailure) -> str:
+    said = failure.message.splitlines()[0] if failure.message else ""
+    last = [line.strip() for line in failure.last_output.splitlines() if line.strip()]
+    # What a worker raised is its message already.
+    ended = f" (it said last: {last[-1]})" if last and last[-1] not in failure.message else ""
+    return f"{failure.kind} in stage {failure.stage}: {said}{ended}"
 
 
 def _read(journal: Path) -> dict[str, Outcome]:

@@ -30,8 +30,9 @@ def verdict(*checks: object, **changes: object) -> Verdict:
     return replace(PASSED, checks=checks or PASSED.checks, **changes)
 
 
-def failed(kind: str) -> Verdict:
-    failure = RunFailure(kind=kind, stage="quantize", message="no such call\nmore", last_output="")
+def failed(kind: str, *, stage: str = "quantize", last_output: str = "") -> Verdict:
+    message = "no such call\nmore"
+    failure = RunFailure(kind=kind, stage=stage, message=message, last_output=last_output)
     return replace(PASSED, checks=(), failure=failure)
 
 
@@ -58,13 +59,26 @@ def test_a_step_is_good_bad_or_nothing_to_go_by(
 
 
 @pytest.mark.parametrize(
-    ("kind", "outcome"),
-    [("crash", Outcome.BAD), ("refused", Outcome.BAD), ("memory", Outcome.BAD),
-     ("interrupted", Outcome.SKIP), ("timeout", Outcome.SKIP)],
+    ("kind", "stage", "outcome"),
+    [("crash", "quantize", Outcome.BAD), ("refused", "quantize", Outcome.BAD),
+     ("memory", "quantize", Outcome.BAD), ("interrupted", "quantize", Outcome.SKIP),
+     ("timeout", "quantize", Outcome.SKIP), ("crash", "start", Outcome.SKIP)],
 )  # fmt: skip
-def test_what_cannot_run_is_bad_only_where_that_is_meant(kind: str, outcome: Outcome) -> None:
-    assert outcome_of(failed(kind), None).outcome is Outcome.SKIP
-    assert outcome_of(failed(kind), None, error_is_bad=True).outcome is outcome
+def test_what_cannot_run_is_bad_only_where_that_is_meant(
+    kind: str, stage: str, outcome: Outcome
+) -> None:
+    given = failed(kind, stage=stage)
+    assert outcome_of(given, None).outcome is Outcome.SKIP
+    assert outcome_of(given, None, error_is_bad=True).outcome is outcome
+
+
+def test_what_a_run_said_last_is_told_once() -> None:
+    out = "starting\nOSError: no space left on device\n\n"
+    why = outcome_of(failed("crash", stage="start", last_output=out), None).why
+    assert why == (
+        "crash in stage start: no such call (it said last: OSError: no space left on device)"
+    )
+    assert outcome_of(failed("crash", last_output="more"), None).why.endswith("no such call")
 
 
 def judged(*verdicts: Verdict) -> tuple[Callable[[int], CaseResult], Callable[..., Verdict], list]:
