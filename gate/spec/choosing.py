@@ -21,15 +21,17 @@ NEVER_CHOSEN = frozenset({*NESTED, "none"})
 NESTED_FORMAT = "quantization"
 """JSON Schema ``format`` of an option that is a quantization."""
 
-DEFAULT_RUNGS = (
-    "torch-dynamic",
-    "onnxruntime-dynamic",
-    "torch-fx-static",
-    "onnxruntime-static",
-    "torch-qat",
+DEFAULT_RUNGS: tuple[tuple[str, Mapping[str, JsonValue]], ...] = (
+    ("torch-dynamic", {}),
+    ("onnxruntime-dynamic", {}),
+    ("tflite", {"mode": "dynamic"}),
+    ("torch-fx-static", {}),
+    ("onnxruntime-static", {}),
+    ("tflite", {"mode": "int8"}),
+    ("torch-qat", {}),
 )
-"""Dynamic, then static, then quantization-aware training; those that the target cannot open are
-passed over."""
+"""Method and options: dynamic, then static, then quantization-aware training. Those that the model's
+source or the target leaves no way for are passed over: of a Keras model the two of tflite stay."""
 
 
 def chooses(method: str) -> bool:
@@ -50,7 +52,11 @@ def alternatives(quantization: QuantizationSpec) -> tuple[QuantizationSpec, ...]
     given = quantization.options.get(key)
     if given is None:
         known = plugins.table("quantizers")
-        given = [resolved(name, name, {}) for name in DEFAULT_RUNGS if name in known]
+        given = [
+            resolved(_told(method, options), method, dict(options))
+            for method, options in DEFAULT_RUNGS
+            if method in known
+        ]
     return tuple(
         QuantizationSpec(name=one["name"], method=one["method"], options=one["options"])
         for one in (given if isinstance(given, list | tuple) else [given])
@@ -71,3 +77,8 @@ def possible(
     from gate.spec.formats import mismatch
 
     return tuple(a for a in alternatives(quantization) if mismatch(model, a, target) is None)
+
+
+def _told(method: str, options: Mapping[str, JsonValue]) -> str:
+    """Names a default rung: ``tflite int8``."""
+    return " ".join((method, *map(str, options.values())))
