@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from gate.baseline.errors import BaselineError
+from gate.baseline.present import present_diff
 from gate.baseline.store import BaselineStore
 from gate.cli.arguments import add_accept_worse, add_in_ci, add_select
 from gate.cli.complain import complain
 from gate.core.canonical import digest
 from gate.core.case import Case
 from gate.core.status import ExitCode, Status
-from gate.judge.wording import count, names
 from gate.run.artifacts import ArtifactStore, default_artifacts_dir
 from gate.run.settings import default_cache_dir, in_ci
 from gate.spec.diagnostics import SpecError
@@ -25,8 +24,9 @@ from gate.spec.matrix import SelectError, plan
 from gate.spec.project import project_root
 from gate.spec.skips import skip_reason
 from gate.upgrade import report
+from gate.upgrade.accept import Acceptance, acceptance, write
 from gate.upgrade.attribution import Cause
-from gate.upgrade.cells import Bench, environment, exactly
+from gate.upgrade.cells import Bench
 from gate.upgrade.compare import Upgraded, compare_stacks
 from gate.upgrade.stacks import (
     RequirementError,
@@ -71,7 +71,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--update-baselines",
         action="store_true",
-        help="afterwards accept the new stack's results, with this upgrade as the reason",
+        help="afterwards accept the new stack's results, each with what the upgrade did to its case as"
+        " the reason; a case that cannot run, fails or gets worse is left out and named",
     )
     add_accept_worse(parser)
     add_in_ci(parser)
@@ -115,19 +116,34 @@ def run(args: argparse.Namespace) -> int:
         old, new = stacks(args, root)
         bench = _bench(old, new, root)
         upgraded = _compare(cases, old, new, bench=bench, root=root)
+        store = BaselineStore(root / "baselines")
+        accepted = None
+        if args.update_baselines:
+            heading, worse = report.title(old, new), args.accept_worse
+            accepted = acceptance(upgraded, store, heading=heading, root=root, accept_worse=worse)
+        _tell(args, (old, new), upgraded, skipped, accepted.left_out if accepted else ())
+        return _accept(args, accepted, upgraded, store=store, root=root)
     except (StackError, BaselineError) as error:
         sys.stderr.write(f"gate upgrade: {error}\n")
         return ExitCode.USAGE if isinstance(error, RequirementError) else ExitCode.INFRASTRUCTURE
+
+
+def _tell(
+    args: argparse.Namespace,
+    pair: tuple[Stack, Stack],
+    upgraded: Sequence[Upgraded],
+    skipped: Sequence[tuple[str, str]],
+    left_out: report.LeftOut,
+) -> None:
     if args.report is not None:
-        args.report.write_text(report.markdown(old, new, upgraded), encoding="utf-8")
+        text = report.markdown(*pair, upgraded, left_out)
+        args.report.write_text(text, encoding="utf-8")
     if args.json:
-        document = report.plain(old, new, upgraded)
+        document = report.plain(*pair, upgraded, left_out)
         document["skipped"] = [{"case_id": c, "reason": r} for c, r in skipped]
         sys.stdout.write(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
     else:
-        sys.stdout.write(report.terminal(old, new, upgraded))
-    reason = f"{report.title(old, new)} ({report.summary(upgraded)})"
-    return _accept(args, reason, new, upgraded, bench=bench)
+        sys.stdout.write(report.terminal(*pair, upgraded, left_out))
 
 
 def _mistake(args: argparse.Namespace) -> str:
@@ -219,37 +235,38 @@ def _code(upgraded: Sequence[Upgraded]) -> int:
 
 
 def _accept(
-    args: argparse.Namespace, reason: str, new: Stack, upgraded: Sequence[Upgraded], *, bench: Bench
+    args: argparse.Namespace,
+    accepted: Acceptance | None,
+    upgraded: Sequence[Upgraded],
+    *,
+    store: BaselineStore,
+    root: Path,
 ) -> int:
-    """Offer the update of the baselines, or do it under the new stack."""
-    code = _code(upgraded)
-    if not args.update_baselines:
+    """Offer the update of the baselines, or do it, its diff first."""
+    if accepted is None:
         if upgraded:
             _say(
-                "to accept this, install the new stack, look at `gate baseline update SPECS --dry-run`,"
+                "to accept this, give the same command with --update-baselines: what has run is kept"
             )
-            _say(f"then give it --reason '{reason}'")
-        return code
-    broken = [item.case.id for item in upgraded if item.verdict.status is Status.ERROR]
-    if broken:
-        _say(f"no baseline was updated: {count(len(broken), 'case')} cannot run: {names(broken)}")
-        return code
-    specs = sorted({item.case.spec_path for item in upgraded})
-    selected = [word for item in upgraded for word in ("--select", exactly(item.case.id))]
-    done = subprocess.run(  # noqa: S603 - an interpreter that the user named, own arguments
-        [
-            *(str(new.python), "-m", "gate.cli.main", "baseline", "update", *specs),
-            *("--reason", reason, *selected),
-            *(("--in-ci",) if args.in_ci else ()),
-            *(word for metric in args.accept_worse for word in ("--accept-worse", metric)),
-        ],
-        env=dict(environment(bench)),
-        cwd=bench.project,
-        # Standard output is one JSON document, and that is written already.
-        stdout=sys.stderr if args.json else None,
-        check=False,
-    )
-    return done.returncode
+        return _code(upgraded)
+    # Standard output is one JSON document, and that is written already.
+    out = sys.stderr if args.json else sys.stdout
+    for recording in accepted.recordings:
+        out.write(f"{present_diff(recording.diff)}\n")
+        if recording.replaces:
+            out.write(f"  replaces a broken file: {recording.replaces}\n")
+    for case_id, why in accepted.skipped:
+        out.write(f"{case_id}: skipped: {why}\n")
+    if not accepted.recordings and not accepted.unchanged:
+        out.write("nothing was written: no case could be recorded\n")
+    else:
+        for line in write(accepted, upgraded, store, root):
+            out.write(f"{line}\n")
+    left = {case_id for case_id, _ in accepted.left_out}
+    statuses = {item.verdict.status for item in upgraded if item.case.id in left}
+    if Status.ERROR in statuses or not (accepted.recordings or accepted.unchanged or left):
+        return ExitCode.INFRASTRUCTURE
+    return ExitCode.FAIL if left else ExitCode.PASS
 
 
 def _say(text: str) -> None:

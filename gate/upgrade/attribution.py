@@ -57,7 +57,8 @@ class Attribution:
     case_id: str
     findings: tuple[Finding, ...]
     notes: tuple[str, ...] = ()
-    """Differences that change nothing: rounding, another file of the same function."""
+    """Differences that change nothing (rounding, another file of the same function), and what stood
+    for a candidate that is not at hand."""
 
     @property
     def causes(self) -> tuple[Cause, ...]:

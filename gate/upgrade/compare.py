@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gate.baseline.store import BaselineStore
-from gate.core.baseline import BaselineFound
+from gate.core.baseline import BaselineFound, BaselineMissing
 from gate.core.case import Case
 from gate.core.result import CaseResult
 from gate.core.verdict import Verdict
 from gate.report.verdicts import judged
 from gate.run.artifacts import ArtifactStore
+from gate.run.cache import Cache
 from gate.run.candidates import keep_candidate
 from gate.upgrade.attribution import Attribution, Cell, Origin, Side, attribute
 from gate.upgrade.cells import Bench, run_cell
@@ -31,6 +32,12 @@ class Upgraded:
     verdict: Verdict
     """Of the case made anew by the new stack, against the baseline."""
 
+    @property
+    def result(self) -> CaseResult:
+        """What the new stack made and ran, as `gate run` would have left it: the cell was run
+        without its baseline."""
+        return _whole(self.case, self.cells[Side.NEW, Origin.MADE])
+
 
 def compare_stacks(
     cases: Sequence[Case],
@@ -42,23 +49,25 @@ def compare_stacks(
     artifacts: ArtifactStore,
     say: Say,
 ) -> Iterator[Upgraded]:
-    """Run {old, new} x {stored, made anew} for each case, case by case, so that a drift of the machine
-    meets both stacks alike.
+    """Run {old, new} x {stored, made anew} for each case, case by case and old, new, new, old, so that
+    a drift of the machine meets both stacks alike.
 
     The stored candidate is the one behind the baseline, where that is kept; else the one that the
-    old stack makes now stands for it.
+    old stack makes now stands for it, which a note of the case says.
     """
     for index, case in enumerate(cases):
 
         def step(what: str, *, number: int = index, case_id: str = case.id) -> None:
             say(f"[{number + 1}/{len(cases)}] {case_id}: {what}")
 
-        cells = _cells(case, old, new, bench=bench, kept=_Kept(baselines, artifacts), step=step)
+        kept = _Kept(baselines, artifacts)
+        cells, note = _cells(case, old, new, bench=bench, kept=kept, step=step)
+        found = attribute(case.id, cells)
         yield Upgraded(
             case=case,
             cells=cells,
-            attribution=attribute(case.id, cells),
-            verdict=_verdict(case, cells[Side.NEW, Origin.MADE], baselines),
+            attribution=replace(found, notes=(*found.notes, *filter(None, [note]))),
+            verdict=judged(_whole(case, cells[Side.NEW, Origin.MADE]), baselines),
         )
 
 
@@ -72,17 +81,13 @@ class _Kept:
 
 def _cells(
     case: Case, old: Stack, new: Stack, *, bench: Bench, kept: _Kept, step: Say
-) -> dict[Cell, CaseResult]:
+) -> tuple[dict[Cell, CaseResult], str]:
+    """The cells of a case, and what is to be said of its stored candidate."""
     folder = bench.work / "candidates" / "old"
     step(f"made and run by {old.name}")
     made = run_cell(bench, case, old, label="old-made", keep=folder)
     cells: dict[Cell, CaseResult] = {(Side.OLD, Origin.MADE): made}
-    accepted = _accepted(case, made, bench, kept)
-    if accepted is not None:
-        step(f"the accepted candidate on {old.name}")
-        cells[Side.OLD, Origin.STORED] = run_cell(
-            bench, case, old, label="old-stored", candidates=accepted
-        )
+    accepted, note = _accepted(case, made, bench, kept)
     if made.observation is not None:
         step(f"the same candidate on {new.name}")
         cells[Side.NEW, Origin.STORED] = run_cell(
@@ -90,34 +95,46 @@ def _cells(
         )
     step(f"made and run by {new.name}")
     cells[Side.NEW, Origin.MADE] = run_cell(bench, case, new, label="new-made")
-    return cells
+    if accepted is not None:
+        step(f"the accepted candidate on {old.name}")
+        cells[Side.OLD, Origin.STORED] = run_cell(
+            bench, case, old, label="old-stored", candidates=accepted
+        )
+    return cells, note
 
 
-def _accepted(case: Case, made: CaseResult, bench: Bench, kept: _Kept) -> Path | None:
-    """Folder with the baseline's own candidate; None where the old stack makes the same file now, or
-    it is not kept."""
+def _accepted(case: Case, made: CaseResult, bench: Bench, kept: _Kept) -> tuple[Path | None, str]:
+    """Folder with the baseline's own candidate, where that is another file than what the old stack
+    makes now; or why it is not at hand, where one ought to be."""
     if made.observation is None:
-        return None
+        return None, ""
     found = kept.baselines.lookup(case.id, made.observation.environment, case.comparability)
     if not isinstance(found, BaselineFound):
-        return None
+        if case.baseline_policy == "ignore":
+            return None, ""
+        why = "it has no baseline" if isinstance(found, BaselineMissing) else found.reason
+        return None, f"no candidate is accepted here: {why}; the old stack's own stands for it"
     sha256 = found.baseline.artifacts.get("candidate", "")
     if sha256 == made.observation.artifacts.get("candidate"):
-        return None
+        return None, ""
     artifact = kept.artifacts.find(sha256)
     if isinstance(artifact, str):
-        return None
+        why, cached = artifact, Cache(bench.cache_dir).artifact(sha256)
+        if cached is None:
+            return None, (
+                f"the accepted candidate {sha256[:12]} cannot be had: {why};"
+                " the old stack's own stands for it"
+            )
+        artifact = cached
     folder = bench.work / "candidates" / "accepted"
     keep_candidate(folder, case.id, artifact)
-    return folder
+    return folder, ""
 
 
-def _verdict(case: Case, result: CaseResult, baselines: BaselineStore) -> Verdict:
-    """Judge as `gate run` would have, against the baseline that the cell was run without."""
-    whole = CaseResult(
+def _whole(case: Case, result: CaseResult) -> CaseResult:
+    return CaseResult(
         case=case,
         observation=result.observation,
         failure=result.failure,
         skipped=result.skipped,
     )
-    return judged(whole, baselines)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from tabulate import tabulate
@@ -16,10 +16,13 @@ from gate.report.format import quantity
 from gate.report.grid import grid
 from gate.report.outcome import outcome, spaced
 from gate.report.text import one_line
-from gate.upgrade.attribution import Cause, Cell, Origin, Side
+from gate.upgrade.attribution import Cause, Origin, Side
 from gate.upgrade.compare import Upgraded
+from gate.upgrade.speed import speedup_apart, speedup_interval
 from gate.upgrade.stacks import Stack
 
+LeftOut = Sequence[tuple[str, str]]
+"""(case, why its baseline is not updated)."""
 _HEAD = ("case", "the upgrade", "SQNR", "top-1 drop", "speed-up", "verdict on the new stack")
 
 
@@ -41,6 +44,14 @@ def changes(old: Stack, new: Stack) -> list[tuple[str, str, str]]:
     ]
 
 
+def reason(item: Upgraded, heading: str) -> str:
+    """Why the new stack's result of a case is accepted: the upgrade, and what it did to this case."""
+    causes = [
+        f"{f.cause}: {f.detail}" if f.detail else str(f.cause) for f in item.attribution.findings
+    ]
+    return one_line(f"{heading}: {'; '.join([*causes, *item.attribution.notes])}")
+
+
 def summary(upgraded: Sequence[Upgraded]) -> str:
     """How many cases of each cause."""
     tally = Counter(cause for item in upgraded for cause in item.attribution.causes)
@@ -48,8 +59,8 @@ def summary(upgraded: Sequence[Upgraded]) -> str:
     return f"{count(len(upgraded), 'case')}: {listed}" if upgraded else "no case"
 
 
-def terminal(old: Stack, new: Stack, upgraded: Sequence[Upgraded]) -> str:
-    """A table and, below it, what each cause rests on."""
+def terminal(old: Stack, new: Stack, upgraded: Sequence[Upgraded], left_out: LeftOut = ()) -> str:
+    """A table and, below it, what each cause rests on; last what an update leaves out."""
     blocks = [title(old, new), grid(_HEAD, [_row(item) for item in upgraded])]
     for item in upgraded:
         lines = [f"{item.case.id}"]
@@ -57,10 +68,14 @@ def terminal(old: Stack, new: Stack, upgraded: Sequence[Upgraded]) -> str:
         lines += [f"  note: {note}" for note in item.attribution.notes]
         if len(lines) > 1:
             blocks.append("\n".join(lines))
-    return "\n\n".join([*blocks, summary(upgraded)]) + "\n"
+    blocks.append(summary(upgraded))
+    if left_out:
+        lines = [f"  {case_id}: {one_line(why)}" for case_id, why in left_out]
+        blocks.append("\n".join([_left(left_out), *lines]))
+    return "\n\n".join(blocks) + "\n"
 
 
-def markdown(old: Stack, new: Stack, upgraded: Sequence[Upgraded]) -> str:
+def markdown(old: Stack, new: Stack, upgraded: Sequence[Upgraded], left_out: LeftOut = ()) -> str:
     """The same for a pull request."""
     rows = [[_cell(text) for text in _row(item)] for item in upgraded]
     parts = [f"## {_cell(title(old, new))}", summary(upgraded)]
@@ -72,10 +87,15 @@ def markdown(old: Stack, new: Stack, upgraded: Sequence[Upgraded]) -> str:
         said += [f"- {_cell(note)}" for note in item.attribution.notes]
         if said:
             parts.append(f"### {_cell(item.case.id)}\n\n" + "\n".join(said))
+    if left_out:
+        listed = "\n".join(f"- {_cell(case_id)}: {_cell(why)}" for case_id, why in left_out)
+        parts.append(f"### {_left(left_out)}\n\n{listed}")
     return "\n\n".join(parts) + "\n"
 
 
-def plain(old: Stack, new: Stack, upgraded: Sequence[Upgraded]) -> dict[str, Any]:
+def plain(
+    old: Stack, new: Stack, upgraded: Sequence[Upgraded], left_out: LeftOut = ()
+) -> dict[str, Any]:
     """The same for programs."""
     return {
         "title": title(old, new),
@@ -89,13 +109,18 @@ def plain(old: Stack, new: Stack, upgraded: Sequence[Upgraded]) -> dict[str, Any
                 "findings": to_plain(item.attribution.findings),
                 "notes": list(item.attribution.notes),
                 "verdict": outcome(item.verdict).value,
+                "speedup": speedup_apart(_before(item), _after(item)),
                 "cells": {
-                    f"{side}-{origin}": to_plain(figures(result))
+                    f"{side}-{origin}": {
+                        **to_plain(figures(result)),
+                        "speedup_interval": speedup_interval(result),
+                    }
                     for (side, origin), result in item.cells.items()
                 },
             }
             for item in upgraded
         ],
+        "left_out": [{"case_id": case_id, "reason": why} for case_id, why in left_out],
     }
 
 
@@ -104,21 +129,30 @@ def _stack(stack: Stack) -> dict[str, Any]:
 
 
 def _row(item: Upgraded) -> list[str]:
-    before = _of(item.cells, Side.OLD)
-    after = item.cells.get((Side.NEW, Origin.MADE))
+    before, after = _before(item), _after(item)
     x, y = figures(before), figures(after)
+    speed = _arrow(quantity(x.speedup, "x"), quantity(y.speedup, "x"))
+    apart = speedup_apart(before, after) if "->" in speed else ""
     return [
         item.case.id,
         ", ".join(item.attribution.causes),
         _arrow(quantity(x.sqnr_db, "dB"), quantity(y.sqnr_db, "dB")),
         _arrow(drop_text(x), drop_text(y)),
-        _arrow(quantity(x.speedup, "x"), quantity(y.speedup, "x")),
+        f"{speed} ({apart})" if apart else speed,
         spaced(outcome(item.verdict)),
     ]
 
 
-def _of(cells: Mapping[Cell, CaseResult], side: Side) -> CaseResult | None:
-    return cells.get((side, Origin.STORED)) or cells.get((side, Origin.MADE))
+def _before(item: Upgraded) -> CaseResult | None:
+    return item.cells.get((Side.OLD, Origin.STORED)) or item.cells.get((Side.OLD, Origin.MADE))
+
+
+def _after(item: Upgraded) -> CaseResult | None:
+    return item.cells.get((Side.NEW, Origin.MADE))
+
+
+def _left(left_out: LeftOut) -> str:
+    return f"{count(len(left_out), 'case')} left out of the update of the baselines"
 
 
 def _arrow(before: str, after: str) -> str:

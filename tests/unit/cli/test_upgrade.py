@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from gate.baseline.store import BaselineStore
 from gate.cli.main import main
 from gate.cli.upgrade import _accept
+from gate.core.observation import RunFailure
+from gate.core.result import CaseResult
 from gate.core.status import ExitCode
-from gate.upgrade.attribution import Attribution
-from gate.upgrade.cells import Bench
+from gate.upgrade.accept import acceptance
+from gate.upgrade.attribution import Attribution, Origin, Side
 from gate.upgrade.compare import Upgraded
-from gate.upgrade.stacks import Stack
-from tests.unit.judge.builders import case
+from tests.unit.judge.builders import case, observation
 from tests.unit.report.records import PASSED
 
+FAILURE = RunFailure(kind="crash", stage="quantize", message="no such call")
+ERRED = replace(PASSED, checks=(), failure=FAILURE)
 ROOT = Path(__file__).parents[3]
 
 
@@ -55,26 +60,32 @@ def test_what_would_be_ignored_is_refused(
     assert told in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("as_json", [True, False])
 def test_what_the_update_says_is_no_part_of_the_document(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], as_json: bool
 ) -> None:
-    python = tmp_path / "python"
-    python.write_text('#!/bin/sh\necho "$@"\nexit 1\n')
-    python.chmod(0o755)
+    planned = case(baseline_policy="require")
+    cell = CaseResult(case=case(), observation=observation())
     upgraded = Upgraded(
-        case=case(),
-        cells={},
-        attribution=Attribution(case_id=case().id, findings=()),
+        case=planned,
+        cells={(Side.NEW, Origin.MADE): cell},
+        attribution=Attribution(case_id=planned.id, findings=()),
         verdict=PASSED,
     )
-    bench = Bench(project=tmp_path, work=tmp_path, gate_source=tmp_path, cache_dir=tmp_path)
-    args = argparse.Namespace(json=True, update_baselines=True, accept_worse=["size"], in_ci=True)
-    new = Stack(name="new", python=python, versions={})
-    assert _accept(args, "upgrade of it", new, [upgraded], bench=bench) == 1
-    out, err = capfd.readouterr()
-    assert out == ""
-    assert "--reason upgrade of it" in err
-    assert "--in-ci --accept-worse size" in err
+    store = BaselineStore(tmp_path / "baselines")
+    accepted = acceptance([upgraded], store, heading="it", root=tmp_path, accept_worse=[])
+    args = argparse.Namespace(json=as_json)
+    code = _accept(args, accepted, [upgraded], store=store, root=tmp_path)
+    assert code == ExitCode.PASS
+    out, err = capsys.readouterr()
+    assert "1 baseline written, 0 unchanged" in (err if as_json else out)
+    assert (out if as_json else err) == ""
+    assert len(list(store.files(planned.id))) == 1
+    # A case that is left out: the code is that of a failure, or of a case that cannot run.
+    for verdict, expected in ((PASSED, ExitCode.FAIL), (ERRED, ExitCode.INFRASTRUCTURE)):
+        left = replace(accepted, recordings=(), left_out=((planned.id, "why"),))
+        items = [replace(upgraded, verdict=verdict)]
+        assert _accept(args, left, items, store=store, root=tmp_path) == expected
 
 
 def test_what_is_no_requirement_is_a_mistake_on_the_command_line(
