@@ -17,7 +17,7 @@ from gate.core.result import CaseResult
 from gate.core.status import ExitCode
 from gate.drill.edit import unified_diff
 from gate.report import stdout
-from gate.report.choice import as_text, entry, explained
+from gate.report.choice import as_text, entry, explained, fragment
 from gate.run.engine import run_plan
 from gate.run.progress import display
 from gate.run.settings import InfrastructureError, RunSettings, default_cache_dir
@@ -27,7 +27,7 @@ from gate.spec.diagnostics import SpecError
 from gate.spec.load import load_specs
 from gate.spec.matrix import SelectError, plan
 from gate.spec.project import project_root
-from gate.spec.rewrite import RewriteError, with_quantization
+from gate.spec.rewrite import RewriteError, extended_place, with_quantization
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -120,5 +120,11 @@ def _edited(text: str, file: Path, name: str, chosen: Sequence[tuple[CaseResult,
         )
     if unmet := [result.case.id for result, choice in chosen if not choice.met]:
         raise RewriteError(f"nothing holds what is demanded of {unmet[0]}")
-    comment = explained(chosen[0][0].case, chosen[0][1])
+    case, choice = chosen[0][0].case, chosen[0][1]
+    if (place := extended_place(file, file.as_posix(), name)) is not None:
+        raise RewriteError(
+            f"it stands in {place.file}:{place.line}, which this spec extends and others may; take it"
+            f" out there, and put this into {file.as_posix()}:\n{fragment(case, choice)}"
+        )
+    comment = explained(case, choice)
     return with_quantization(text, file.as_posix(), name, recipes[0], comment)

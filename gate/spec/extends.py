@@ -30,6 +30,11 @@ class Extender:
         merged, more = self._extend(node, name, (str(path.resolve()),))
         return merged, [*diagnostics, *more]
 
+    def below(self, path: Path, name: str) -> Node | None:
+        """The merged tree of what ``path`` extends, without its own; None where it extends nothing."""
+        node, _ = read_file(path, name)
+        return self._below(node, name, (str(path.resolve()),))[0] if node is not None else None
+
     def _extend(self, node: Node, name: str, chain: tuple[str, ...]) -> Read:
         if not isinstance(node, Mapping) or _KEY not in node.entries:
             return node, []
@@ -38,14 +43,20 @@ class Extender:
             {key: value for key, value in node.keys.items() if key != _KEY},
             node.position,
         )
+        base, diagnostics = self._below(node, name, chain)
+        return (own if base is None else merge(base, own)), diagnostics
+
+    def _below(self, node: Node, name: str, chain: tuple[str, ...]) -> Read:
         base: Node | None = None
         diagnostics: list[Diagnostic] = []
+        if not isinstance(node, Mapping) or _KEY not in node.entries:
+            return None, diagnostics
         for target, path in _targets(node.entries[_KEY], diagnostics):
             below, faults = self._file(target, path, name, chain)
             diagnostics.extend(faults)
             if below is not None:
                 base = below if base is None else merge(base, below)
-        return (own if base is None else merge(base, own)), diagnostics
+        return base, diagnostics
 
     def _file(self, target: Scalar, path: str, name: str, chain: tuple[str, ...]) -> Read:
         def fault(message: str, hint: str = "") -> Read:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from gate.core.canonical import JsonValue
 from gate.core.tolerance import SourcePosition
+from gate.spec.extends import Extender
 from gate.spec.nodes import Mapping as Tree
 from gate.spec.nodes import child, plain
 from gate.spec.reader import read_bytes
@@ -50,6 +52,15 @@ def with_quantization(
         edited = text[: line if own_line else at] + new + text[end:]
     _check(edited, name, quantization, recipe, plain(tree) if tree is not None else None)
     return edited
+
+
+def extended_place(file: Path, name: str, quantization: str) -> SourcePosition | None:
+    """Where a file that the spec ``file`` extends says ``quantizations.<quantization>``; None where none
+    does. Mappings merge: a recipe in the spec would keep whatever options that file gives beside it.
+    """
+    below = Extender().below(file, name)
+    section = child(below, "quantizations") if below is not None else None
+    return section.keys.get(quantization) if isinstance(section, Tree) else None
 
 
 def _block(
