@@ -5,17 +5,25 @@ from __future__ import annotations
 import hashlib
 import zipfile
 from base64 import urlsafe_b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 
-def write_wheel(folder: Path, name: str, version: str, modules: Mapping[str, str]) -> Path:
+def write_wheel(
+    folder: Path,
+    name: str,
+    version: str,
+    modules: Mapping[str, str],
+    *,
+    requires: Sequence[str] = (),
+) -> Path:
     """Write a wheel of pure Python; ``modules`` are its files by name."""
     path = folder / f"{name}-{version}-py3-none-any.whl"
     info = f"{name}-{version}.dist-info"
     files = {
         **modules,
-        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+        + "".join(f"Requires-Dist: {other}\n" for other in requires),
         f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: hand\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
     }
     record = ""

@@ -37,9 +37,9 @@ from gate.upgrade.history import (
     subject,
     versions_between,
 )
+from gate.upgrade.installers import StackError
 from gate.upgrade.search import HistoryError, Outcome, Search, Turn
 from gate.upgrade.stacks import (
-    StackError,
     given_stack,
     make_stack,
     source_of_gate,

@@ -28,10 +28,9 @@ from gate.upgrade.accept import Acceptance, acceptance, write
 from gate.upgrade.attribution import Cause
 from gate.upgrade.cells import Bench
 from gate.upgrade.compare import Upgraded, compare_stacks
+from gate.upgrade.installers import INSTALLERS, RequirementError, StackError
 from gate.upgrade.stacks import (
-    RequirementError,
     Stack,
-    StackError,
     given_stack,
     make_stack,
     source_of_gate,
@@ -89,7 +88,7 @@ def add_stack_arguments(parser: argparse.ArgumentParser) -> None:
         help="interpreter that stacks are based on (default: this one)",
     )
     parser.add_argument(
-        "--installer", choices=["pip", "uv"], default="pip", help="what installs (default: pip)"
+        "--installer", choices=INSTALLERS, default="pip", help="what installs (default: pip)"
     )
     parser.add_argument(
         "--whole",

@@ -10,22 +10,18 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import canonicalize_name
-
 import gate
 from gate.core.canonical import digest
 from gate.run.job import write_text
+from gate.upgrade.installers import StackError, bare, frozen, install, run
 
 STAMP = "stack.json"
-INSTALL_SECONDS = 3600
 _VERSIONS = (
     "import importlib.metadata as m, json; "
     "print(json.dumps({d.metadata['Name'].lower(): d.version"
@@ -34,14 +30,6 @@ _VERSIONS = (
 _SITE = "import json, sysconfig; print(json.dumps(sysconfig.get_paths()['purelib']))"
 
 Say = Callable[[str], None]
-
-
-class StackError(Exception):
-    """A stack that cannot be made or used; the message is for the user."""
-
-
-class RequirementError(StackError):
-    """What ought to be a requirement is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,22 +77,28 @@ def make_stack(
         StackError: the versions cannot be installed.
     """
     for requirement in requirements:
-        _bare(requirement)
+        bare(requirement)
     below = _ask(base, _VERSIONS)
     wanted = [*requirements]
-    parts = {"base": str(base), "below": below, "requirements": sorted(wanted), "whole": whole}
+    parts = {
+        "base": str(base),
+        "below": below,
+        "requirements": sorted(wanted),
+        "whole": whole,
+        "installer": installer,
+    }
     folder = root / digest(parts)[:16]
     python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     if not (folder / STAMP).is_file():
         say(f"{name}: installing {' '.join(wanted)} (kept in {folder})")
         shutil.rmtree(folder, ignore_errors=True)  # of a making that was interrupted
         folder.parent.mkdir(parents=True, exist_ok=True)
-        _command([str(base), "-m", "venv", *([] if whole else ["--without-pip"]), str(folder)])
+        run([str(base), "-m", "venv", "--without-pip", str(folder)])
         if whole:
-            wanted = [*_frozen(base, requirements), *wanted]
+            wanted = [*frozen(installer, base, requirements), *wanted]
         else:
             _show_through(python, base)
-        _install(python, base, wanted, installer)
+        install(installer, python, base, wanted, whole=whole)
         write_text(folder / STAMP, json.dumps(parts, indent=1, sort_keys=True))
     stack = given_stack(name, python)
     changed = {n: v for n, v in stack.versions.items() if below.get(n) != v}
@@ -129,65 +123,11 @@ def _show_through(python: Path, base: Path) -> None:
     Path(own, "base.pth").write_text(line, encoding="utf-8")
 
 
-def _frozen(base: Path, requirements: Sequence[str]) -> list[str]:
-    command = [str(base), "-m", "pip", "freeze", "--exclude-editable", "--exclude", "quantgate"]
-    replaced = {_bare(r) for r in requirements}
-    return [r for r in _command(command).splitlines() if r and _bare(r) not in replaced]
-
-
-def _bare(requirement: str) -> str:
-    """The distribution that a requirement is about, as ``canonicalize_name`` spells it.
-
-    Raises:
-        RequirementError: no requirement.
-    """
-    try:
-        return canonicalize_name(Requirement(requirement).name)
-    except InvalidRequirement as error:
-        raise RequirementError(
-            f"{requirement!r} is no requirement: {str(error).splitlines()[0]}; write as in"
-            " 'onnxruntime==1.31.1'"
-        ) from None
-
-
-def _install(python: Path, base: Path, requirements: Sequence[str], installer: str) -> None:
-    if installer == "uv":
-        uv = shutil.which("uv")
-        if uv is None:
-            raise StackError("uv is not installed; use --installer pip, or pip install uv")
-        _command([uv, "pip", "install", "--python", str(python), *requirements])
-        return
-    # The stack's own pip where it has one, else the base's, which shows through.
-    options = ["--quiet", "--disable-pip-version-check", "--no-input"]
-    try:
-        _command([str(python), "-m", "pip", "install", *options, *requirements])
-    except StackError as error:
-        if "No module named pip" in str(error):
-            raise StackError(
-                f"{base} has no pip; use --installer uv, or make it: {base} -m ensurepip"
-            ) from None
-        raise
-
-
 def _ask(python: Path, code: str) -> Any:
     try:
-        return json.loads(_command([str(python), "-c", code]))
+        return json.loads(run([str(python), "-c", code]).stdout)
     except ValueError as error:
         raise StackError(f"{python}: gives no sensible answer: {error}") from error
-
-
-def _command(command: Sequence[str]) -> str:
-    try:
-        done = subprocess.run(  # noqa: S603 - interpreters that the user named, own arguments
-            command, capture_output=True, text=True, timeout=INSTALL_SECONDS, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise StackError(f"{command[0]}: {error}") from error
-    if done.returncode != 0:
-        lines = [line for line in done.stderr.splitlines() if line.strip()]
-        said = "\n  ".join(lines[-6:]) or "it said nothing"
-        raise StackError(f"{' '.join(command[:5])} ... failed ({done.returncode}):\n  {said}")
-    return done.stdout
 
 
 def this_interpreter() -> Path:

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from gate.upgrade.installers import RequirementError, StackError
 from gate.upgrade.stacks import (
-    RequirementError,
     Stack,
-    StackError,
     given_stack,
     make_stack,
     source_of_gate,
