@@ -90,7 +90,7 @@ def steps(
         return -cost if name in point.kept else cost
 
     outside = [name for name in layers if name not in point.kept]
-    moves = [*((name,) for name in layers)]
+    moves: list[Mixed] = [(name,) for name in layers]
     if exchange:
         moves += [(more, less) for more in outside for less in point.kept]
     sized = [(point.size_bytes + sum(map(gains, moved)), moved) for moved in moves]
