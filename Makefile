@@ -27,8 +27,8 @@ gate: $(VENV)/.installed-run ## run the specs of specs/*.yaml against the commit
 systems: $(VENV)/.installed-dev ## run the specs of specs/systems/, and show their tables
 	$(BIN)/gate run specs/systems/ --jobs $(JOBS) --table $(ARGS)
 
-weights: $(VENV)/.installed-dev ## train the stand-ins of specs/ anew: specs/weights/
-	OMP_NUM_THREADS=1 $(BIN)/python -m specs.training.stand_ins $(ARGS)
+weights: $(VENV)/.installed-dev ## train the small networks of specs/ anew: specs/weights/
+	OMP_NUM_THREADS=1 $(BIN)/python -m specs.training $(ARGS)
 
 test: $(VENV)/.installed-dev ## run the test suite
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadscope $(ARGS)
@@ -39,6 +39,7 @@ lint: $(VENV)/.installed-dev ## style, types, import rules, specs, schema and wo
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/gate lint $(SPECS)
+	$(BIN)/gate baseline verify $(SPECS)
 	$(BIN)/python docs/generate.py --check
 	$(BIN)/actionlint -shellcheck $(BIN)/shellcheck -pyflakes=
 	$(BIN)/zizmor --offline --quiet --no-progress .github

@@ -179,7 +179,7 @@ def test_yaml_is_true(block: Block, tmp_path: Path) -> None:
 
 
 def check_use(part: Mapping[str, Any]) -> None:
-    """Inputs of this repository's own workflow and action exist."""
+    """Inputs of this repository's own workflow and action exist, and the permissions are enough."""
     uses = str(part.get("uses", ""))
     if not uses.startswith("OWNER/quantgate/"):
         return
@@ -188,6 +188,11 @@ def check_use(part: Mapping[str, Any]) -> None:
     # YAML 1.1 reads the key "on" as true.
     called = declared.get("inputs") or declared[True]["workflow_call"]["inputs"]
     assert set(part.get("with", {})) <= set(called), uses
+    levels = ["none", "read", "write"]
+    for job in declared.get("jobs", {}).values():
+        for scope, level in job["permissions"].items():
+            granted = part["permissions"].get(scope, "none")
+            assert levels.index(granted) >= levels.index(level), f"{uses}: {scope}"
 
 
 # --- the pages themselves --------------------------------------------------------------------------

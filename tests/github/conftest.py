@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from tests.github import project
+from tests.github.bare import bare
 from tests.github.runner import Job, Runner
 
 Change = Callable[[Path], None]
-INPUTS: Mapping[str, object] = {"extras": "installed", "python": "", "shards": 2}
+INPUTS: Mapping[str, object] = {"extras": "onnxruntime", "python": "", "shards": 2}
 
 
 @pytest.fixture(scope="session")
@@ -31,7 +32,9 @@ def check(accepted: Path, tmp_path: Path) -> Callable[..., tuple[dict[str, Job],
         changed = tmp_path / "repository"
         shutil.copytree(accepted, changed)
         change(changed)
-        runner = Runner(changed, tmp_path / "run", **options)  # type: ignore[arg-type]
+        # Jobs find what they installed, and nothing else.
+        machine = bare(tmp_path / "machine")
+        runner = Runner(changed, tmp_path / "run", environment=machine, **options)  # type: ignore[arg-type]
         jobs = runner.run("check.yml", {**INPUTS, **(inputs or {})})
         return jobs, runner
 

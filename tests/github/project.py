@@ -202,6 +202,12 @@ def deleted_baseline(folder: Path) -> None:
     file.unlink()
 
 
+def orphaned_baseline(folder: Path) -> None:
+    """A case is renamed, its baseline is not."""
+    path = folder / "specs" / "digits.yaml"
+    path.write_text(path.read_text().replace("  per-tensor: {", "  per-network: {"))
+
+
 def spec_error(folder: Path) -> None:
     """A misspelt key."""
     path = folder / "specs" / "digits.yaml"

@@ -19,6 +19,7 @@ from typing import Any
 
 import yaml
 
+from tests.github.caches import Caches
 from tests.github.expressions import condition, fill, text_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -49,6 +50,8 @@ class Steps:
     failed: bool = False
     log: list[str] = field(default_factory=list)
     summary: list[str] = field(default_factory=list)
+    after: list[Callable[[], None]] = field(default_factory=list)
+    """What actions do when the job has ended well."""
 
     @property
     def functions(self) -> dict[str, Callable[[], bool]]:
@@ -82,6 +85,7 @@ class Runner:
         self.repository = repository
         self.scratch = scratch
         self.artifacts: dict[str, Path] = {}
+        self.caches = Caches(scratch / "caches")
         self.uploaded_sarif: list[Path] = []
         self.lost = set(lost)
         self._extra = dict(environment or {})
@@ -100,12 +104,17 @@ class Runner:
             "token": "secret-of-the-job",
         }
 
-    def run(self, name: str, inputs: Mapping[str, Any] | None = None) -> dict[str, Job]:
-        """Run ``.github/workflows/<name>``; jobs of called workflows are named ``caller / job``."""
+    def run(
+        self, name: str, inputs: Mapping[str, Any] | None = None, *, called: bool = True
+    ) -> dict[str, Job]:
+        """Run ``.github/workflows/<name>``, called by another workflow or by the event itself."""
         workflow = load(ROOT / ".github" / "workflows" / name)
-        by_hand = self.github["event_name"] == "workflow_dispatch"
-        kind = "workflow_dispatch" if by_hand else "workflow_call"
-        declared = (workflow["on"].get(kind) or {}).get("inputs", {})
+        kind = "workflow_call" if called else self.github["event_name"]
+        if kind not in workflow["on"]:
+            raise WorkflowError(f"{name} does not run on {kind}")
+        of_kind = workflow["on"][kind]
+        # The schedule is a list; an event without inputs has no value, or one without them.
+        declared = of_kind.get("inputs", {}) if isinstance(of_kind, Mapping) else {}
         jobs: dict[str, Job] = {}
         contexts = {
             "github": self.github,
@@ -174,6 +183,8 @@ class Runner:
             contexts={**contexts, "steps": {}}, workspace=workspace, environment=environment
         )
         self._run_steps(job["steps"], steps)
+        for save in steps.after if not steps.failed else ():
+            save()
         outputs = fill(job.get("outputs", {}), steps.contexts, {})
         return Job(
             result="failure" if steps.failed else "success",
@@ -254,7 +265,8 @@ class Runner:
         known: dict[str, Callable[[dict[str, str], Steps], bool]] = {
             "actions/checkout": self._checkout,
             "actions/setup-python": lambda *_: True,
-            "actions/cache": lambda *_: True,
+            "actions/cache": self._cache,
+            "actions/cache/restore": self._restore,
             "actions/upload-artifact": self._upload,
             "actions/download-artifact": self._download,
             "github/codeql-action/upload-sarif": self._scan,
@@ -278,6 +290,7 @@ class Runner:
             environment={**steps.environment, "GITHUB_ACTION_PATH": str(folder)},
             log=steps.log,
             summary=steps.summary,
+            after=steps.after,
         )
         self._run_steps(action["runs"]["steps"], inner)
         values = {key: item["value"] for key, item in action.get("outputs", {}).items()}
@@ -319,6 +332,14 @@ class Runner:
             if fnmatch.fnmatchcase(name, options["pattern"]):
                 shutil.copytree(source, target / name)
         return True
+
+    def _restore(self, options: Mapping[str, str], steps: Steps) -> bool:
+        self.caches.restore(options, steps.workspace)
+        return True
+
+    def _cache(self, options: Mapping[str, str], steps: Steps) -> bool:
+        steps.after.append(lambda: self.caches.save(options, steps.workspace))
+        return self._restore(options, steps)
 
     def _scan(self, options: Mapping[str, str], steps: Steps) -> bool:
         self.uploaded_sarif.append(steps.workspace / options["sarif_file"])

@@ -95,6 +95,24 @@ def test_a_path_or_glob_that_looks_like_an_option_is_none(
     assert gate_action.selection() == ["--select=--out=x", "--select=a*/b", "--select=c*/d"]
 
 
+def test_a_glob_names_the_specs_that_match_and_no_fragment(
+    gate_action: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No shell sees the input or the names of the files."""
+    for name in ("b.yaml", "a $(x).yaml", "_shared.yaml", "-c.yaml", "a.txt", "below/d.yaml"):
+        (tmp_path / "specs" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "specs" / name).touch()
+    (tmp_path / "-c.yaml").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GATE_SPECS", "specs/*.yaml specs/below -*.yaml")
+    assert gate_action.specs() == [
+        "specs/-c.yaml", "specs/a $(x).yaml", "specs/b.yaml", "specs/below", "./-c.yaml",
+    ]  # fmt: skip
+    monkeypatch.setenv("GATE_SPECS", "specs/*.yml")
+    with pytest.raises(gate_action.InputError, match="matches nothing"):
+        gate_action.specs()
+
+
 @pytest.mark.parametrize(("text", "code"), [("0", 0), ("1", 1), ("4", 4), ("", 3), ("x", 3)])
 def test_a_step_that_did_not_finish_is_no_pass(
     gate_action: ModuleType, monkeypatch: pytest.MonkeyPatch, text: str, code: int
@@ -170,14 +188,23 @@ def test_the_required_job_passes_only_where_everything_did(
 
 
 @pytest.mark.parametrize(
-    "extras", ["torch,onnxruntime", "", "a;b", "x]; rm -rf /", "--index-url=x"]
+    ("extras", "installed"),
+    [
+        ("torch,onnxruntime", "torch,onnxruntime,html"),
+        ("", "html"),
+        ("html, torch", "html,torch"),
+        ("a;b", None),
+        ("x]; rm -rf /", None),
+        ("--index-url=x", None),
+    ],
 )
-def test_the_gate_is_installed_from_the_commit_of_the_action(
+def test_the_gate_is_installed_from_the_commit_of_the_action(  # noqa: PLR0917 - fixtures
     gate_action: ModuleType,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     outputs: Callable[[], dict[str, str]],
     extras: str,
+    installed: str | None,
 ) -> None:
     """pip itself is called; a stand-in for the interpreter writes down with what."""
     fake = tmp_path / "python"
@@ -186,14 +213,36 @@ def test_the_gate_is_installed_from_the_commit_of_the_action(
     monkeypatch.setattr(sys, "executable", str(fake))
     monkeypatch.setenv("GATE_EXTRAS", extras)
     code = gate_action.main(["install"])
-    if extras in {"torch,onnxruntime", ""}:
+    if installed is not None:
         words = (tmp_path / "words").read_text().splitlines()
         assert code == 0
-        assert words[-1] == (f"{ROOT}[{extras}]" if extras else str(ROOT))
+        assert words[-1] == f"{ROOT}[{installed}]"
         assert words[words.index("-c") + 1] == str(ROOT / "constraints.txt")
     else:
         assert code == 2
         assert not (tmp_path / "words").exists()
+
+
+@pytest.mark.parametrize("given", ["", "pins/ours.txt"])
+def test_the_repository_s_own_pins_come_before_the_gate_s(
+    gate_action: ModuleType,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    outputs: Callable[[], dict[str, str]],
+    given: str,
+) -> None:
+    fake = tmp_path / "python"
+    fake.write_text('#!/bin/sh\nprintf "%s\\n" "$@" > words\n')
+    fake.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(fake))
+    monkeypatch.setenv("GATE_CONSTRAINTS", given)
+    own = tmp_path / (given or "constraints.txt")
+    assert gate_action.main(["install"]) == (2 if given else 0)  # a file that is named is there
+    own.parent.mkdir(exist_ok=True)
+    own.write_text("numpy==2.0\n")
+    assert gate_action.main(["install"]) == 0
+    words = (tmp_path / "words").read_text().splitlines()
+    assert tmp_path / words[words.index("-c") + 1] == own
 
 
 def test_the_composite_action_alone_gates_a_project(accepted: Path, tmp_path: Path) -> None:
@@ -207,6 +256,10 @@ def test_the_composite_action_alone_gates_a_project(accepted: Path, tmp_path: Pa
         "strategy": {}, "needs": {},
     }  # fmt: skip
     steps = Steps(contexts=contexts, workspace=workspace, environment=environment)
+    # Of an earlier night, whose key was another.
+    kept = {"path": ".gate/artifacts", "key": "gate-artifacts-Linux-X64-0"}
+    (tmp_path / "night" / ".gate" / "artifacts" / SHA).mkdir(parents=True)
+    runner.caches.save(kept, tmp_path / "night")
     options = {"extras": "installed", "python": "", "select": "*/per-tensor@*", "artifact": "mine"}
     outputs, good = runner._composite(ACTIONS / "gate", options, steps)
     assert good, "\n".join(steps.log)
@@ -214,6 +267,7 @@ def test_the_composite_action_alone_gates_a_project(accepted: Path, tmp_path: Pa
     assert json.loads(outputs["counts"])["PASS"] == 1
     assert (workspace / outputs["report"] / "report.sarif").is_file()
     assert "mine" in runner.artifacts
+    assert (workspace / ".gate" / "artifacts" / SHA).is_dir()
     assert "## Gate: ✅ PASS" in "".join(steps.summary)
 
 
@@ -460,6 +514,20 @@ def test_a_patch_that_changes_anything_else_is_refused(
     assert git(tmp_path / "remote.git", "branch", "--list") == ""
 
 
+@pytest.mark.parametrize(
+    "name", ["-x", "../pins", "/pins", ".github/x.yml", "a b", ":(top)", "a//b"]
+)
+def test_pins_that_are_no_plain_file_of_the_repository_are_refused(
+    change: ModuleType, repository: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    patch_of(repository, new_baselines)
+    monkeypatch.chdir(repository)
+    monkeypatch.setenv("GATE_STEP", "propose")
+    monkeypatch.setenv("GATE_BRANCH", "gate/upgrade")
+    monkeypatch.setenv("GATE_CONSTRAINTS", name)
+    assert change.main() == 2
+
+
 @pytest.mark.parametrize("name", ["", "-x", "../main", "a b", "main:other", "x..y"])
 def test_a_branch_that_is_none_is_refused(
     change: ModuleType, repository: Path, monkeypatch: pytest.MonkeyPatch, name: str
@@ -495,6 +563,32 @@ def test_an_upgrade_is_proposed_once_and_then_renewed(
     (folder / "open").write_text('[{"number": 3}]')
     assert change.main() == 0
     assert (folder / "called").read_text().splitlines()[-1].startswith("pr edit gate/upgrade")
+
+
+def test_a_proposal_says_what_is_left_out_of_it(
+    change: ModuleType, repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here the gate refuses, and nothing pins the versions."""
+    fake = tmp_path / "gate"
+    fake.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" > {tmp_path}/words\nexit 2\n')
+    fake.chmod(0o755)
+    monkeypatch.setattr(sys.modules["gate_action"], "gate_command", lambda: [str(fake)])
+    monkeypatch.setattr(change, "newest_versions", lambda names: dict.fromkeys(names, "99.0"))
+    monkeypatch.setenv("GITHUB_OUTPUT", str(tmp_path / "outputs"))
+    monkeypatch.chdir(repository)
+    for name, value in (
+        ("STEP", "upgrade"),
+        ("SPECS", "specs/"),
+        ("PACKAGES", "numpy"),
+        ("ACCEPT_WORSE", "size* $(x)\n*"),
+    ):
+        monkeypatch.setenv(f"GATE_{name}", value)
+    assert change.main() == 0
+    words = (tmp_path / "words").read_text().splitlines()
+    assert words[-3:] == ["--accept-worse=size*", "--accept-worse=$(x)", "--accept-worse=*"]
+    report = (repository / "gate-change" / "report.md").read_text("utf-8")
+    assert "ended with exit code 2" in report
+    assert "There is no constraints.txt, so nothing pins what was compared: numpy==99.0" in report
 
 
 def test_a_report_longer_than_a_pull_request_may_be_is_cut_at_a_line(change: ModuleType) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.github import project
+from tests.github.bare import asked_of_pip
 from tests.github.conftest import INPUTS
 from tests.github.runner import Job, Runner
 
@@ -59,6 +60,11 @@ def test_a_good_change_is_green(check: Check) -> None:
     assert jobs["merge"].summary.startswith("## Gate: ✅ PASS")
     assert jobs["shards"].summary.strip() == ""
     assert annotations(jobs["merge"]) == []
+    # Plan and merge need no framework; the report needs what is always installed with the gate.
+    extras = {
+        job: asked_of_pip(runner.scratch, job)["extras"] for job in ("plan", "shards", "merge")
+    }
+    assert extras == {"plan": ["html"], "shards": ["onnxruntime", "html"], "merge": ["html"]}
 
 
 @pytest.mark.parametrize(
@@ -121,6 +127,15 @@ def test_a_deleted_baseline_is_red(check: Check) -> None:
     assert jobs["merge"].outputs["verdict"] == "fail"
     messages = [c["message"] for case in report(runner)["cases"] for c in case["checks"]]
     assert any("baseline" in message for message in messages)
+
+
+def test_a_baseline_that_belongs_to_no_case_is_red(check: Check) -> None:
+    jobs, _ = check(project.orphaned_baseline)
+    assert results(jobs) == {
+        "plan": "failure", "shards": "skipped", "merge": "skipped", "required": "failure",
+    }  # fmt: skip
+    assert "no planned case is called digits/per-tensor@ort-cpu" in jobs["plan"].log
+    assert "::error title=gate::stored baselines are damaged or belong" in jobs["plan"].log
 
 
 def test_a_mistake_in_a_spec_is_red_at_its_line(check: Check) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -10,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from tests.github import project
+from tests.github.bare import bare
 from tests.github.runner import ROOT, load
 
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
@@ -126,6 +129,30 @@ def test_the_pre_commit_hook_calls_a_command_that_there_is() -> None:
     assert hook["pass_filenames"] == "false"
     assert re.search(hook["files"], "specs/models/a.yaml")
     assert not re.search(hook["files"], "docs/a.yaml")
+
+
+def test_the_pre_commit_hook_runs_where_no_framework_is(tmp_path: Path) -> None:
+    """It is installed by itself: with the gate's own dependencies and no extra."""
+    (hook,) = load(ROOT / ".pre-commit-hooks.yaml")
+    name, *words = [*hook["entry"].split(), *hook["args"]]
+    home = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), **bare(tmp_path / "machine")}
+
+    def run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command, cwd=folder, env=home, capture_output=True, text=True, check=False
+        )
+
+    frameworks = ("torch", "onnx", "onnxruntime", "PIL", "sklearn", "jinja2", "tensorflow", "keras")
+    look = f"from importlib.util import find_spec; print([n for n in {frameworks} if find_spec(n)])"
+    assert run([sys.executable, "-c", look], tmp_path).stdout == "[]\n"
+    good = run([tool(name), *words], ROOT)
+    assert good.returncode == 0, good.stdout + good.stderr
+    (tmp_path / "specs").mkdir()
+    mistaken = project.SPEC.replace("top1_drop", "top1_dropp")
+    (tmp_path / "specs" / "digits.yaml").write_text(mistaken)
+    bad = run([tool(name), *words], tmp_path)
+    assert bad.returncode == 2
+    assert f"specs/digits.yaml:{project.line_of('top1_drop:')}:" in bad.stdout + bad.stderr
 
 
 def test_every_input_of_the_action_is_used_and_every_output_is_one_of_a_step() -> None:

@@ -2,7 +2,7 @@
 
 The steps that run models (``upgrade``, ``update``) have a token that only reads and leave a patch;
 those that write (``propose``, ``push``) run nothing of it and apply only what it changes in the
-baselines and in the constraints. Standard library only; inputs are environment variables.
+baselines and in the constraints file. Standard library only; inputs are environment variables.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "gate"))
 
 from gate_action import InputError, call_gate, fail, given, output, selection, specs
 
-ALLOWED = ("baselines/", "constraints.txt")
+BASELINES = "baselines/"
 MOST_BODY = 60_000
 """Characters of a pull request's text; GitHub refuses more than 65536 as a whole."""
 WRITERS = frozenset({"admin", "maintain", "write"})
@@ -36,18 +36,13 @@ USAGE = (
 )
 _LOGIN = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,38})(?:\[bot\])?")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]*")
 _BRANCH = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,200}")
 
 
 def main() -> int:
     """Do the step that ``GATE_STEP`` names."""
-    steps = {
-        "upgrade": upgrade,
-        "authorize": authorize,
-        "update": update,
-        "propose": propose,
-        "push": push,
-    }
+    steps = {step.__name__: step for step in (upgrade, authorize, update, propose, push)}
     step = steps.get(given("GATE_STEP"))
     if step is None:
         fail(f"step: expected one of {', '.join(steps)}")
@@ -82,19 +77,26 @@ def upgrade() -> int:
         print("nothing is newer than what is installed")
         output({"changed": "false"})
         return 0
-    folder = change_folder()
+    folder, constraints = change_folder(), Path(pins())
     wanted = [f"{name}=={version}" for name, version in newest.items()]
     words = ["upgrade", *wanted, "--specs", *specs(), "--report", str(folder / "report.md")]
     # The job is made for accepting results, which the gate refuses in CI without this word.
-    code = call_gate([*words, "--update-baselines", "--in-ci"])
-    constraints = Path(given("GATE_CONSTRAINTS") or "constraints.txt")
+    code = call_gate([*words, "--update-baselines", "--in-ci", *worse()])
+    notes = []
+    if code != 0:
+        notes.append(
+            f"`gate upgrade` ended with exit code {code}; its log says which baselines were not"
+            " accepted, and why. What may get worse is named by `accept-worse`."
+        )
     if constraints.is_file():
         constraints.write_text(repinned(constraints.read_text("utf-8"), newest), encoding="utf-8")
+    else:
+        pinned = " ".join(f"{name}=={_plain(version)}" for name, version in newest.items())
+        notes.append(f"There is no {constraints}, so nothing pins what was compared: {pinned}")
     title = "Upgrade to " + ", ".join(f"{name} {version}" for name, version in newer.items())
-    verdict = "" if code == 0 else f"\n\n`gate upgrade` ended with exit code {code}."
     report = folder / "report.md"
     text = report.read_text("utf-8") if report.is_file() else "No report was written."
-    report.write_text(f"{text}{verdict}\n", encoding="utf-8")
+    report.write_text("\n\n".join([text.rstrip("\n"), *notes]) + "\n", encoding="utf-8")
     (folder / "title.txt").write_text(title + "\n", encoding="utf-8")
     return _leave_patch(folder)
 
@@ -137,9 +139,8 @@ def update() -> int:
     reason = given("GATE_REASON")
     if not reason:
         raise InputError("reason: say why the baselines change")
-    worse = [f"--accept-worse={metric}" for metric in given("GATE_ACCEPT_WORSE").split()]
-    words = ["baseline", "update", *specs(), *selection(), *worse, f"--reason={reason}", "--in-ci"]
-    code = call_gate(words)
+    words = ["baseline", "update", *specs(), *selection(), *worse(), f"--reason={reason}"]
+    code = call_gate([*words, "--in-ci"])
     if code != 0:
         return code
     folder = change_folder()
@@ -150,8 +151,9 @@ def update() -> int:
 
 
 def _leave_patch(folder: Path) -> int:
-    git("add", "--intent-to-add", "--", *[name for name in ALLOWED if Path(name).exists()])
-    patch = git("diff", "--binary", "--", *ALLOWED)
+    allowed = (BASELINES, pins())
+    git("add", "--intent-to-add", "--", *[name for name in allowed if Path(name).exists()])
+    patch = git("diff", "--binary", "--", *allowed)
     (folder / "change.patch").write_text(patch, encoding="utf-8")
     output({"changed": "true" if patch or (folder / "report.md").is_file() else "false"})
     return 0
@@ -222,9 +224,9 @@ def check_change(raw: str) -> None:
     records = raw.split("\0")
     for modes, name in zip(records[::2], records[1::2], strict=False):
         path = PurePosixPath(name)
-        allowed = name == ALLOWED[1] or name.startswith(ALLOWED[0])
+        allowed = name == pins() or name.startswith(BASELINES)
         if not allowed or ".." in path.parts:
-            raise InputError(f"the patch changes {name!r}; only {' and '.join(ALLOWED)} may change")
+            raise InputError(f"the patch changes {name!r}; allowed are {BASELINES} and {pins()}")
         # A plain file, or none any more.
         if modes.split()[1] not in {"100644", "000000"}:
             raise InputError(f"the patch makes {name!r} something that is no plain file")
@@ -249,6 +251,19 @@ def _push(refspec: str) -> None:
 
 
 # --- tools ----------------------------------------------------------------------------------------------
+
+
+def worse() -> list[str]:
+    """``--accept-worse`` for each metric that may get worse."""
+    return [f"--accept-worse={metric}" for metric in given("GATE_ACCEPT_WORSE").split()]
+
+
+def pins() -> str:
+    """The constraints file that the workflow names: a plain path, and none of GitHub's own files."""
+    name = given("GATE_CONSTRAINTS") or "constraints.txt"
+    if not _FILE.fullmatch(name) or ".." in name or name != PurePosixPath(name).as_posix():
+        raise InputError(f"constraints: '{name}' is no plain path of the repository")
+    return name
 
 
 def newest_versions(packages: Sequence[str]) -> dict[str, str]:

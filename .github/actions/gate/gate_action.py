@@ -6,6 +6,7 @@ that ``GITHUB_OUTPUT`` names.
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import shutil
@@ -45,16 +46,23 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def install() -> int:
-    """Install the gate from this repository, with the extras that are wanted."""
+    """Install the gate from this repository, with the extras that are wanted and what the HTML
+    report needs, which the action always writes."""
     root = Path(__file__).resolve().parents[3]
-    extras = ",".join(given("GATE_EXTRAS").replace(",", " ").split())
-    if extras and not all(part.replace("-", "").isalnum() for part in extras.split(",")):
-        raise InputError(f"extras: expected names separated by commas, found '{extras}'")
-    constraints = given("GATE_CONSTRAINTS") or str(root / "constraints.txt")
+    extras = list(dict.fromkeys([*given("GATE_EXTRAS").replace(",", " ").split(), "html"]))
+    if not all(part.replace("-", "").isalnum() for part in extras):
+        raise InputError(f"extras: expected names separated by commas, found '{','.join(extras)}'")
+    constraints = given("GATE_CONSTRAINTS")
+    if not constraints:
+        own = Path("constraints.txt")
+        constraints = str(own.absolute() if own.is_file() else root / own)
     if not Path(constraints).is_file():
         raise InputError(f"constraints: {constraints} is no file")
-    wanted = f"{root}[{extras}]" if extras else str(root)
+    print(
+        f"installing the gate with {', '.join(extras)} at the versions of {constraints}", flush=True
+    )
     command = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check"]
+    wanted = f"{root}[{','.join(extras)}]"
     return subprocess.run([*command, "-c", constraints, wanted], check=False).returncode
 
 
@@ -132,8 +140,9 @@ def _plan() -> int:
         text=True,
         check=False,
     )
-    output({"exit-code": str(done.returncode), "verdict": VERDICTS.get(done.returncode, "error")})
-    if done.returncode == 0:
+    code = done.returncode or _verify()
+    output({"exit-code": str(code), "verdict": VERDICTS.get(code, "error")})
+    if code == 0:
         plan = json.loads(done.stdout)
         cases = len(plan["cases"])
         number = max(1, min(int(text), cases))
@@ -141,6 +150,17 @@ def _plan() -> int:
         print(f"{cases} cases in {number} shards")
         output({"cases": str(cases), "matrix": json.dumps(matrix), "digest": plan["digest"]})
     return 0
+
+
+def _verify() -> int:
+    """Check the stored baselines, where that is wanted: readable, unedited, owned by a case."""
+    wanted = given("GATE_VERIFY") or "true"
+    if wanted not in {"true", "false"}:
+        raise InputError(f"verify: expected true or false, found '{wanted}'")
+    code = call_gate(["baseline", "verify", *specs()]) if wanted == "true" else 0
+    if code:
+        fail("stored baselines are damaged or belong to no case; `gate baseline verify` names them")
+    return code
 
 
 def _run_options() -> list[str]:
@@ -175,11 +195,21 @@ def _policy() -> list[str]:
 
 
 def specs() -> list[str]:
-    """Paths of specs; one that looks like an option is none."""
-    paths = given("GATE_SPECS").split()
-    if not paths:
+    """Paths of specs, globs replaced by what they match; one that looks like an option is none."""
+    words = given("GATE_SPECS").split()
+    if not words:
         raise InputError("specs: name at least one spec or folder of specs")
-    return [no_option(path) for path in paths]
+    return [no_option(path) for word in words for path in _matching(word)]
+
+
+def _matching(word: str) -> list[str]:
+    """The path itself, or the files of a glob but for shared fragments (``_*``), sorted."""
+    if not glob.has_magic(word) or Path(word).exists():
+        return [word]
+    found = sorted(path for path in glob.glob(word) if not Path(path).name.startswith("_"))  # noqa: PTH207 - relative as given
+    if not found:
+        raise InputError(f"specs: '{word}' matches nothing")
+    return found
 
 
 def no_option(path: str) -> str:
