@@ -105,7 +105,8 @@ def outcome_of(verdict: Verdict, rule: str | None, *, error_is_bad: bool = False
     else:
         asked = [c for c in verdict.checks if rule in (c.rule, f"{c.tier}.{c.rule}")]
         if not asked:
-            return Tested(outcome=Outcome.SKIP, why=f"no check is called {rule}")
+            known = ", ".join(dict.fromkeys(c.rule for c in verdict.checks))
+            return Tested(outcome=Outcome.SKIP, why=f"no check is called {rule}: it has {known}")
         bad = [check for check in asked if check.status is Status.FAIL]
         status = worst([check.status for check in asked])
     if bad:
