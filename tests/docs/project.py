@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -53,12 +54,14 @@ tolerances:
 
 
 def make(folder: Path) -> Path:
-    """Write model, candidate, data, spec and accepted baselines, in a repository."""
+    """Write model, candidate, data, spec and accepted baselines, in a repository with a branch on
+    which the candidate gets worse; ``.venv`` is this environment."""
     whole = small.make(folder.parent / "whole")
     folder.mkdir()
     (folder / "specs").mkdir()
     (folder / "pyproject.toml").write_text("[tool.gate]\ntrusted = []\n")
-    (folder / ".gitignore").write_text(".gate/\n")
+    (folder / ".gitignore").write_text(".gate/\n.venv\n")
+    (folder / ".venv").symlink_to(sys.prefix)
     (folder / "specs" / "digits_cnn.yaml").write_text(SPEC)
     shutil.copy(whole / "specs" / "float.onnx", folder / "digits.onnx")
     shutil.copy(whole / "specs" / "per_channel.onnx", folder / "per_channel.onnx")
@@ -67,7 +70,16 @@ def make(folder: Path) -> Path:
     np.savez(folder / "digits.npz", x=x, labels=digits.target.astype(np.int64)[1200:])
     subprocess.run(["git", "init", "-q", "."], cwd=folder, check=True)
     small.record(folder)
-    identity = ["-c", "user.name=a", "-c", "user.email=a@b.org"]
-    for words in (["add", "."], [*identity, "commit", "-q", "-m", "Accept the first baselines"]):
-        subprocess.run(["git", *words], cwd=folder, check=True)
+    _git(folder, "add", ".")
+    _git(folder, "commit", "-q", "-m", "Accept the first baselines")
+    _git(folder, "tag", "v1.0")
+    _git(folder, "checkout", "-q", "-b", "requantize")
+    shutil.copy(whole / "specs" / "per_tensor.onnx", folder / "per_channel.onnx")
+    _git(folder, "commit", "-q", "-a", "-m", "Quantize per tensor")
+    _git(folder, "checkout", "-q", "-")
     return folder
+
+
+def _git(folder: Path, *words: str) -> None:
+    identity = ["-c", "user.name=a", "-c", "user.email=a@b.org"]
+    subprocess.run(["git", *identity, *words], cwd=folder, check=True)
