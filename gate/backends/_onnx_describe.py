@@ -116,11 +116,23 @@ def _weight_qparams(node: Node, stored: Stored, facts: Facts) -> QParams | None:
         kind = _stored_type(stored, facts)
         found = blocks.blocked_qparams(stored, _shape(stored.tensor, facts), kind, graph)
     else:
-        found = _qparams(stored, facts)
+        found = _both_ways(node, stored, _qparams(stored, facts), facts)
     if found is None:
         return None
     rank = 2 if blocks.packed(node) else len(_shape(stored.tensor, facts))
     return replace(found, output_axis=_output_axis(node, rank))
+
+
+def _both_ways(node: Node, stored: Stored, found: QParams | None, facts: Facts) -> QParams | None:
+    """The weight of an LSTM that reads both ways, (directions, inputs, gates), has a scale for each
+    direction, or for each gate of each."""
+    integer = ops.INTEGER_OPS.get(node.op)
+    directions, *_, gates = _shape(stored.tensor, facts)
+    if found is None or integer is None or integer.stands_for != "LSTM" or directions == 1:
+        return found
+    if len(facts.graph.dims(stored.scale)) == 1:
+        return replace(found, axis=0, channels=directions)
+    return replace(found, channels=directions * gates)
 
 
 def _output_axis(node: Node, rank: int) -> int | None:

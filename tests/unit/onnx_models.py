@@ -96,6 +96,14 @@ def lstm(b: Builder) -> None:
     b.add("Gemm", "fc", ["last", b.weight("wf", 10, 24), b.weight("bf", 10)], "output", transB=1)
 
 
+def lstm_both_ways(b: Builder) -> None:
+    """An LSTM that reads the rows both ways."""
+    b.add("Transpose", "to_steps", ["image"], "steps", perm=[1, 0, 2])
+    weights = [b.weight("W", 2, 96, 8), b.weight("R", 2, 96, 24), b.weight("B", 2, 192)]
+    both = {"hidden_size": 24, "direction": "bidirectional"}
+    b.add("LSTM", "lstm", ["steps", *weights], "output", **both)
+
+
 def mlp_model(folder: Path, *, hidden: int, narrow: int) -> LoadedModel:
     """Two Gemm with a MatMul and a ReLU between them."""
     b = Builder()

@@ -1,15 +1,20 @@
+from dataclasses import replace
+
 import pytest
 
 from gate import plugins
+from gate.judge.layers import qparams_fault
 from gate.quantize.base import QuantizeError
 from tests.unit.onnx_models import (
     COMPUTING,
     cnn_model,
     images,
+    lstm_both_ways,
     lstm_model,
     quantize,
     relative_mse_percent,
     target,
+    write,
 )
 
 METHOD = "onnxruntime-dynamic"
@@ -59,6 +64,21 @@ def test_lstm_and_linear(tmp_path, weights):
     assert rows["lstm"].params == rows["lstm"].params_quantized == 96 * (8 + 24)
     assert rows["lstm"].macs == 8 * 96 * (8 + 24)
     assert rows["fc"].macs == 240
+
+
+@pytest.mark.parametrize("weights", ["int8/per-tensor", "int8/per-channel"])
+def test_an_lstm_that_reads_both_ways_has_scales_of_both(tmp_path, weights):
+    model = write(lstm_both_ways, tmp_path / "lstm_both.onnx", ["N", 8, 8])
+    made = quantize(METHOD, model, tmp_path / "out", weights=weights)
+    rows, error = observe(made, model, images(16, shape=(8, 8)))
+    assert 0 < error < 1
+    found = rows["lstm"].weight
+    assert len(found.scales) == found.channels == (2 if weights.endswith("tensor") else 2 * 96)
+    assert found.axis == (0 if weights.endswith("tensor") else 2)
+    assert not qparams_fault(found)
+    # One scale too few, or for gates of one direction alone, is told.
+    short = replace(found, scales=found.scales[1:], zero_points=found.zero_points[1:])
+    assert "scales for" in qparams_fault(short)
 
 
 def test_lstm_alone(tmp_path):
