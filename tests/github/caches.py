@@ -14,10 +14,10 @@ class Caches:
         self._root = root
         self._entries: dict[tuple[str, str], Path] = {}
 
-    @property
-    def keys(self) -> list[str]:
-        """Keys, in the order in which they were saved."""
-        return [key for _, key in self._entries]
+    def files(self, key: str) -> list[str]:
+        """Names of the files of an entry, sorted."""
+        (place,) = [place for (_, name), place in self._entries.items() if name == key]
+        return sorted(file.relative_to(place).as_posix() for file in place.rglob("*.*"))
 
     def restore(self, options: Mapping[str, str], workspace: Path) -> None:
         """Copy the entry of the key, or else of a prefix, to its place."""

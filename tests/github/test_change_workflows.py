@@ -206,6 +206,8 @@ def prepared(repository: Path) -> Path:
         "{source: npz, path: data.npz, inputs: x, labels: y}",
         '{source: python, entry: "specs.samples:evaluation"}',
     )
+    # Compared with the accepted candidate, which is kept for that.
+    made += '    latency_p50: "<= baseline + 1000 %"\n'
     (specs / "made.yaml").write_text(made.replace("id: digits\n", "id: made\n"))
     project.record(repository)
     shutil.rmtree(repository / ".gate")
@@ -261,16 +263,30 @@ def test_a_new_version_is_proposed_with_its_report(prepared: Path, tmp_path: Pat
     assert "- **reference changed**" in report.partition("### made/per-channel@ort-cpu")[2]
     assert f"{before:.1f} dB -> " in report
     assert "ended with exit code" not in report
+    # What was accepted is there the next night.
+    candidate = json.loads(git(remote, "show", f"gate/upgrade:{baseline}"))["artifacts"][
+        "candidate"
+    ]
+    kept = runner.caches.files("gate-artifacts-Linux-X64-1")
+    assert [name for name in kept if not name.startswith(".")] == [
+        f"{candidate}/artifact.json", f"{candidate}/per_channel.onnx",
+    ]  # fmt: skip
 
 
 def test_the_watch_compares_with_the_pins_of_the_repository(
     repository: Path, tmp_path: Path
 ) -> None:
-    """Nothing is newer here; what was installed before is looked at."""
+    """Nothing is newer here; what was installed before is looked at, and what it found."""
     runner = Runner(repository, tmp_path / "run", environment=bare(tmp_path / "machine"))
+    night = tmp_path / "night" / ".gate" / "artifacts" / "a" / "artifact.json"
+    night.parent.mkdir(parents=True)
+    night.write_text("{}")
+    last = {"path": ".gate/artifacts", "key": "gate-artifacts-Linux-X64-0"}
+    runner.caches.save(last, tmp_path / "night")
     runner.github["event_name"] = "schedule"
     jobs = runner.run("upgrade.yml", {"packages": "numpy", "extras": "onnxruntime"})
     assert jobs["watch"].result == "success", jobs["watch"].log
     assert jobs["watch"].outputs["changed"] == "false"
     asked = asked_of_pip(tmp_path / "run", "watch")
     assert Path(asked["constraints"]).parts[-2:] == ("work", "constraints.txt")
+    assert runner.caches.files("gate-artifacts-Linux-X64-1") == ["a/artifact.json"]
