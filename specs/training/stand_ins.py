@@ -1,4 +1,6 @@
-"""Makes the weights of the stand-ins: ``python -m specs.training.stand_ins [NAME ...]``, ``make weights``.
+"""Makes the weights of the stand-ins: ``python -m specs.training.stand_ins [NAME ...]``.
+
+``make weights`` makes these and all others.
 
 Each network is fitted to the train split of scikit-learn's digits (or to scenes of them) and measured once
 on the test split, after the last step; nothing is chosen by it. The result is a function of this file, the
