@@ -22,11 +22,11 @@ HEAD = """# Systems
 The float model and each mode of every spec in `specs/systems/`, on two cores of an x86-64 machine with AVX-512 VNNI, one thread a
 case. A spec whose id ends in `.stand-in` ran [its stand-in](../how-to/stand-ins.md), a narrow network trained on handwritten
 digits: accuracy, drop and ratio are real, and its speed-up says little about the wide network. Speed-ups are paired with the float model, run by run in the same processes;
-latencies of different rows were taken at different times of a busy machine and do not compare. Made by:
+latencies of different rows were taken at different times and compare less. Columns beside the usual are what the spec bounds. Made by:
 
-<!-- not executed: takes half an hour -->
+<!-- not executed: takes a quarter of an hour, and data that is not shipped -->
 ```console
-gate run specs/systems/ --table --out .gate/systems
+GATE_DATA=... gate run specs/systems/ --jobs 2 --table --out .gate/systems
 python docs/systems.py .gate/systems
 ```
 
