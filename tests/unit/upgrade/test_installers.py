@@ -8,9 +8,9 @@ import subprocess
 import sys
 import sysconfig
 import zipfile
+from importlib.machinery import PathFinder
 from pathlib import Path
 
-import pip
 import pytest
 
 from gate.cli.upgrade import add_arguments, stacks
@@ -63,7 +63,11 @@ def base(tmp_path: Path, links: Path) -> Path:
     for name in (TOP, BELOW):
         with zipfile.ZipFile(links / f"{name}-1.0-py3-none-any.whl") as wheel:
             wheel.extractall(site)
-    (site / "pip").symlink_to(Path(pip.__file__).parent)
+    # Importing pip, or looking for it in the usual way, makes setuptools unusable in this process.
+    found = PathFinder.find_spec("pip")
+    assert found is not None
+    assert found.origin is not None
+    (site / "pip").symlink_to(Path(found.origin).parent)
     return python
 
 
