@@ -35,17 +35,17 @@ class ValueChange:
 
     @property
     def loosens(self) -> bool:
-        """Whether it is worse by more than the last digits: 0.05 dB, pp or points of a share, else
-        0.1 %; of a cosine, 1 % of what it lacks of 1, which is as much as 0.05 dB."""
+        """Whether it is worse by more than the last digits: 0.05 dB or pp, else 0.1 %; of a share at
+        most 0.05 points, of a cosine at most 1 % of what it lacks of 1, which is as much as 0.05 dB."""
         if self.better is not False or self.noisy or self.old is None or self.new is None:
             return False
-        share = self.unit == "%" and self.new < self.old  # worse, and so the higher the better
-        if self.metric == "cosine":
-            floor = max(_FLOOR_COSINE * (1.0 - self.old), _FLOOR_ROUNDING)
-        elif self.unit in {"dB", "pp"} or share:
+        floor = _FLOOR_RELATIVE * abs(self.old)
+        if self.unit in {"dB", "pp"}:
             floor = _FLOOR
-        else:
-            floor = _FLOOR_RELATIVE * abs(self.old)
+        elif self.metric == "cosine":
+            floor = min(floor, max(_FLOOR_COSINE * (1.0 - self.old), _FLOOR_ROUNDING))
+        elif self.unit == "%" and self.new < self.old:  # worse, and so a share: the more the better
+            floor = min(floor, _FLOOR)
         return abs(self.new - self.old) > floor
 
     @property

@@ -207,10 +207,7 @@ def test_the_gate_is_installed_from_the_commit_of_the_action(  # noqa: PLR0917 -
     installed: str | None,
 ) -> None:
     """pip itself is called; a stand-in for the interpreter writes down with what."""
-    fake = tmp_path / "python"
-    fake.write_text('#!/bin/sh\nprintf "%s\\n" "$@" > words\n')
-    fake.chmod(0o755)
-    monkeypatch.setattr(sys, "executable", str(fake))
+    _note_words(tmp_path, monkeypatch)
     monkeypatch.setenv("GATE_EXTRAS", extras)
     code = gate_action.main(["install"])
     if installed is not None:
@@ -223,6 +220,14 @@ def test_the_gate_is_installed_from_the_commit_of_the_action(  # noqa: PLR0917 -
         assert not (tmp_path / "words").exists()
 
 
+def _note_words(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An interpreter that writes down with what it is called, one word a line, into ``words``."""
+    fake = folder / "python"
+    fake.write_text('#!/bin/sh\nprintf "%s\\n" "$@" > words\n')
+    fake.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(fake))
+
+
 @pytest.mark.parametrize("given", ["", "pins/ours.txt"])
 def test_the_repository_s_own_pins_come_before_the_gate_s(
     gate_action: ModuleType,
@@ -231,10 +236,7 @@ def test_the_repository_s_own_pins_come_before_the_gate_s(
     outputs: Callable[[], dict[str, str]],
     given: str,
 ) -> None:
-    fake = tmp_path / "python"
-    fake.write_text('#!/bin/sh\nprintf "%s\\n" "$@" > words\n')
-    fake.chmod(0o755)
-    monkeypatch.setattr(sys, "executable", str(fake))
+    _note_words(tmp_path, monkeypatch)
     monkeypatch.setenv("GATE_CONSTRAINTS", given)
     own = tmp_path / (given or "constraints.txt")
     assert gate_action.main(["install"]) == (2 if given else 0)  # a file that is named is there
